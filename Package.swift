@@ -1,0 +1,75 @@
+// swift-tools-version: 6.2
+
+import PackageDescription
+
+// Targets stand in dependency order: each may import only what stands above it.
+// The tidy test (Tests/TidyTests) holds the sources to the imports declared here.
+let package = Package(
+  name: "swarmscale",
+  platforms: [.macOS(.v15)],
+  products: [],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+    .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
+    .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
+    .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+  ],
+  targets: [
+    // MARK: Kubernetes, without I/O
+    .target(name: "KubernetesCore"),
+    .target(
+      name: "KubernetesProtobuf",
+      dependencies: ["KubernetesCore", .product(name: "SwiftProtobuf", package: "swift-protobuf")]),
+
+    // MARK: Kubernetes, over libcurl
+    .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"]), .brew(["curl"])]),
+    .target(name: "CCurlShim", dependencies: ["CCurl"]),
+    .target(name: "KubernetesClient", dependencies: ["KubernetesCore", "CCurl", "CCurlShim"]),
+    .target(name: "KubernetesConfiguration", dependencies: ["KubernetesCore", "KubernetesClient", "Yams"]),
+    .target(
+      name: "KubernetesRuntime",
+      dependencies: [
+        "KubernetesCore", "KubernetesProtobuf",
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+      ]),
+
+    // MARK: Scaling
+    .target(name: "ScalingAPI", dependencies: ["KubernetesCore"]),
+    .target(name: "ScalingDecision", dependencies: ["KubernetesCore", "ScalingAPI"]),
+    .target(name: "HPAReference", dependencies: ["KubernetesCore", "ScalingAPI"]),
+
+    // MARK: Tests
+    .target(name: "TestSupport", dependencies: ["KubernetesCore"], path: "Tests/TestSupport"),
+    .testTarget(name: "KubernetesCoreTests", dependencies: ["KubernetesCore", "TestSupport"]),
+    .testTarget(
+      name: "KubernetesProtobufTests", dependencies: ["KubernetesProtobuf", "KubernetesCore", "TestSupport"]),
+    .testTarget(name: "KubernetesClientTests", dependencies: ["KubernetesClient", "KubernetesCore", "TestSupport"]),
+    .testTarget(
+      name: "KubernetesConfigurationTests",
+      dependencies: ["KubernetesConfiguration", "KubernetesClient", "KubernetesCore", "TestSupport"]),
+    .testTarget(
+      name: "KubernetesRuntimeTests",
+      dependencies: ["KubernetesRuntime", "KubernetesCore", "KubernetesProtobuf", "TestSupport"]),
+    .testTarget(name: "ScalingAPITests", dependencies: ["ScalingAPI", "KubernetesCore", "TestSupport"]),
+    .testTarget(
+      name: "ScalingDecisionTests", dependencies: ["ScalingDecision", "ScalingAPI", "KubernetesCore", "TestSupport"]),
+    .testTarget(
+      name: "HPAReferenceTests",
+      dependencies: ["HPAReference", "ScalingAPI", "KubernetesCore", "TestSupport"],
+      resources: [.copy("Vectors")]),
+  ]
+)
+
+for target in package.targets where target.type != .system && target.name != "CCurlShim" {
+  var settings = target.swiftSettings ?? []
+  settings += [
+    .swiftLanguageMode(.v6),
+    .enableUpcomingFeature("ExistentialAny"),
+    .enableUpcomingFeature("MemberImportVisibility"),
+    .enableUpcomingFeature("InternalImportsByDefault"),
+    .enableUpcomingFeature("NonisolatedNonsendingByDefault"),
+    .treatAllWarnings(as: .error),
+  ]
+  target.swiftSettings = settings
+}
