@@ -78,7 +78,7 @@ struct CurlTransportTests {
     "A server that misbehaves gives an error that names it",
     arguments: [
       ("/broken-body", KubernetesError.Code.unreachable), ("/broken-chunks", .unreachable),
-      ("/bad-header", .malformedResponse), ("/huge-header", .malformedResponse),
+      ("/bad-header", .malformedResponse), ("/huge-header", .malformedResponse), ("/no-http", .malformedResponse),
     ])
   func misbehaviour(path: String, code: KubernetesError.Code) async throws {
     try await TestServer.with { server in

@@ -61,6 +61,8 @@ struct CurlFailure {
 
   private var kind: Kind {
     switch code {
+    // libcurl's way to say that the answer isn't HTTP.
+    case CURLE_UNSUPPORTED_PROTOCOL where detail.contains("HTTP/0.9"): .garbled
     case CURLE_COULDNT_RESOLVE_HOST: .unresolvable
     case CURLE_COULDNT_RESOLVE_PROXY, CURLE_PROXY: .proxy
     case CURLE_COULDNT_CONNECT: .refused

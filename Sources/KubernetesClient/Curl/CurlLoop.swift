@@ -14,7 +14,7 @@ enum CurlCommand: Sendable {
 }
 
 /// The curl thread's inbox and life: pure.
-struct CurlLoopStateMachine<Waiter> {
+struct CurlLoopStateMachine<Waiter: Sendable>: Sendable {
   private enum Phase {
     /// Commands are taken; → stopping.
     case running
@@ -79,8 +79,19 @@ final class CurlLoop: Sendable {
   /// thread-safe, and only inside the lock while it is set: the curl thread unsets it before it frees the handle.
   private struct Inbox {
     var machine = CurlLoopStateMachine<CheckedContinuation<Void, Never>>()
-    var multi: UnsafeMutableRawPointer?
+    var multi: MultiHandle?
     var thread: NativeThread?
+  }
+
+  /// The multi handle's address; a number, so that it says nothing about who may use it: see `Inbox`.
+  private struct MultiHandle: Sendable {
+    let address: UInt
+
+    var pointer: UnsafeMutableRawPointer? { UnsafeMutableRawPointer(bitPattern: address) }
+
+    func wake() {
+      if let pointer { curl_multi_wakeup(pointer) }
+    }
   }
 
   private let inbox: Mutex<Inbox>
@@ -94,10 +105,10 @@ final class CurlLoop: Sendable {
       throw KubernetesError(.misconfigured, "libcurl could not be set up: out of memory or out of file descriptors.")
     }
     inbox = Mutex(Inbox())
-    inbox.withLock { $0.multi = multi }
-    let address = UInt(bitPattern: multi)
+    let handle = MultiHandle(address: UInt(bitPattern: multi))
+    inbox.withLock { $0.multi = handle }
     let thread = NativeThread.start(name: "curl") { [self] in
-      guard let multi = UnsafeMutableRawPointer(bitPattern: address) else { return }
+      guard let multi = handle.pointer else { return }
       let worker = CurlWorker(loop: self, multi: multi, settings: settings)
       worker.run()
     }
@@ -132,7 +143,7 @@ final class CurlLoop: Sendable {
   private func send(_ command: CurlCommand) -> Bool {
     inbox.withLock { inbox in
       guard inbox.machine.enqueue(command) else { return false }
-      if let multi = inbox.multi { curl_multi_wakeup(multi) }
+      inbox.multi?.wake()
       return true
     }
   }
@@ -140,7 +151,7 @@ final class CurlLoop: Sendable {
   /// Asks the thread to end everything and itself; doesn't wait.
   func stop() {
     inbox.withLock { inbox in
-      if inbox.machine.stop(), let multi = inbox.multi { curl_multi_wakeup(multi) }
+      if inbox.machine.stop() { inbox.multi?.wake() }
     }
   }
 

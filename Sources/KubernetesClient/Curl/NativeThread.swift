@@ -14,28 +14,18 @@ struct NativeThread: @unchecked Sendable {
   // to join or detach any other. That it happens once is up to the owner.
   private let handle: pthread_t
 
-  private final class Body: Sendable {
-    let name: String
-    let run: @Sendable () -> Void
-
-    init(name: String, run: @escaping @Sendable () -> Void) {
-      self.name = name
-      self.run = run
-    }
-  }
-
   /// Starts a thread with all signals blocked: signals are for the main thread, and a write to a closed socket must
   /// give an error instead of ending the process.
   ///
   /// - Returns: nil when the system has no thread left.
   static func start(name: String, _ run: @escaping @Sendable () -> Void) -> NativeThread? {
-    let body = Unmanaged.passRetained(Body(name: name, run: run))
+    let body = Unmanaged.passRetained(NativeThreadBody(name: name, run: run))
     #if canImport(Darwin)
       var handle: pthread_t?
-      let code = pthread_create(&handle, nil, { runBody($0) }, body.toOpaque())
+      let code = pthread_create(&handle, nil, { runNativeThreadBody($0) }, body.toOpaque())
     #else
       var handle = pthread_t()
-      let code = pthread_create(&handle, nil, { runBody($0) }, body.toOpaque())
+      let code = pthread_create(&handle, nil, { runNativeThreadBody($0) }, body.toOpaque())
     #endif
     guard code == 0 else {
       body.release()
@@ -48,17 +38,6 @@ struct NativeThread: @unchecked Sendable {
     #endif
   }
 
-  private static func runBody(_ context: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
-    guard let context else { return nil }
-    let body = Unmanaged<Body>.fromOpaque(context).takeRetainedValue()
-    var signals = sigset_t()
-    sigfillset(&signals)
-    pthread_sigmask(SIG_BLOCK, &signals, nil)
-    ccurl_name_thread(body.name)
-    body.run()
-    return nil
-  }
-
   /// Waits until the thread has returned.
   func join() {
     pthread_join(handle, nil)
@@ -68,4 +47,26 @@ struct NativeThread: @unchecked Sendable {
   func detach() {
     pthread_detach(handle)
   }
+}
+
+/// What a new thread runs.
+private final class NativeThreadBody: Sendable {
+  let name: String
+  let run: @Sendable () -> Void
+
+  init(name: String, run: @escaping @Sendable () -> Void) {
+    self.name = name
+    self.run = run
+  }
+}
+
+private func runNativeThreadBody(_ context: UnsafeMutableRawPointer?) -> UnsafeMutableRawPointer? {
+  guard let context else { return nil }
+  let body = Unmanaged<NativeThreadBody>.fromOpaque(context).takeRetainedValue()
+  var signals = sigset_t()
+  sigfillset(&signals)
+  pthread_sigmask(SIG_BLOCK, &signals, nil)
+  ccurl_name_thread(body.name)
+  body.run()
+  return nil
 }

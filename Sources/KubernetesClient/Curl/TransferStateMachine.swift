@@ -18,12 +18,12 @@ enum TransferDelivery: Sendable {
 ///
 /// Collecting: nothing, then the whole response. Streaming: the head, then pieces of the body, then the end. A failure
 /// comes after the pieces that arrived before it.
-struct TransferStateMachine<Waiter> {
+struct TransferStateMachine<Waiter: Sendable>: Sendable {
   /// A consumer that waits, and what to give it.
   typealias Wake = (waiter: Waiter, delivery: TransferDelivery)
 
   /// What the curl thread does with a piece of the body.
-  enum ReceiveDecision {
+  enum ReceiveDecision: Sendable {
     /// It was taken; wake the consumer if one waits.
     case accepted(Wake?)
     /// It wasn't taken: stop receiving until `.deliver(resumes: true)`.
@@ -35,7 +35,7 @@ struct TransferStateMachine<Waiter> {
   }
 
   /// What the consumer's call does.
-  enum PullDecision {
+  enum PullDecision: Sendable {
     /// Nothing yet: the waiter is kept and woken later.
     case wait
     /// Give this at once; with `resumes` tell the curl thread to receive again.

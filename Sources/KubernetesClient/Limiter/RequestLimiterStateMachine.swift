@@ -5,7 +5,7 @@ package import KubernetesCore
 /// A class may start a request only while fewer than its ceiling are in flight in all, so that a slot is always left
 /// for the classes above it: with 32 slots, writes may use 32, reads 28, status writes 20, events 12. Within a class
 /// the order is that of arrival.
-package struct RequestLimiterStateMachine<Waiter> {
+package struct RequestLimiterStateMachine<Waiter: Sendable>: Sendable {
   /// Bounds.
   package struct Limits: Hashable, Sendable {
     /// The most requests in flight.
