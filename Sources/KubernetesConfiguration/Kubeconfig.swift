@@ -56,7 +56,7 @@ struct Kubeconfig {
         .composer(_, let problem, let mark, _):
         what = "\(problem) at line \(mark.line), column \(mark.column)"
       case .duplicatedKeysInMapping(let duplicates, _):
-        what = "the key \(quotedList(duplicates.compactMap(\.string))) stands twice in one mapping"
+        what = "the key \(quotedList(duplicates)) stands twice in one mapping"
       default: what = "it can't be parsed"
       }
       throw misconfigured("The kubeconfig \(file) isn't valid YAML: \(what). Correct the file.")

@@ -19,6 +19,11 @@ final class CurlOptions {
     note(option, ccurl_easy_setopt_long(handle, option, value))
   }
 
+  /// Sets an option that takes a number, if libcurl will have it.
+  func hint(_ option: CURLoption, _ value: Int) {
+    _ = ccurl_easy_setopt_long(handle, option, value)
+  }
+
   /// Sets an option that takes a text.
   func set(_ option: CURLoption, _ value: String?) {
     note(option, ccurl_easy_setopt_string(handle, option, value))

@@ -165,7 +165,8 @@ final class RunningTransfer {
     options.set(CURLOPT_HTTP_VERSION, Int(CURL_HTTP_VERSION_2TLS))
     // Wait for the first connection to say whether it multiplexes rather than open one for each request.
     options.set(CURLOPT_PIPEWAIT, 1)
-    options.set(CURLOPT_BUFFERSIZE, 128 << 10)
+    // Refused for a reused handle that still has its buffer, which then is of this size already (libcurl 7.88, HTTP/2).
+    options.hint(CURLOPT_BUFFERSIZE, 128 << 10)
     options.set(CURLOPT_TCP_NODELAY, 1)
     options.set(CURLOPT_TCP_KEEPALIVE, 1)
     options.set(CURLOPT_TCP_KEEPIDLE, 15)
