@@ -1,4 +1,4 @@
-package import KubernetesCore
+import KubernetesCore
 
 extension SwarmAutoscaler {
   /// Everything that is wrong with this autoscaler or deserves a thought; without errors it can be resolved.
