@@ -1,4 +1,4 @@
-internal import KubernetesCore
+import KubernetesCore
 
 // Exact and never trapping: sums and products saturate, and products are compared in full width.
 

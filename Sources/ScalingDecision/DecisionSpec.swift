@@ -80,6 +80,8 @@ package struct MetricSpec: Hashable, Sendable {
     case zero
     /// Unknown, as if the source had failed.
     case fail
+    /// No metric at all: for default metrics, which nobody asked for.
+    case ignore
   }
 
   /// A name that identifies the metric within its spec, also after a restart or a change of the order.
@@ -277,7 +279,7 @@ package struct DrainSpec: Hashable, Sendable {
     /// Idle workers first; busy ones only when they have finished.
     case idleFirst = "IdleFirst"
     /// The count is written at once, and Kubernetes chooses.
-    case none = "None"
+    case immediate = "Immediate"
   }
 
   /// Which workers go first.

@@ -106,7 +106,7 @@ package struct Proposal: Hashable, Sendable {
     case allows(Int)
     /// A ceiling that doesn't bind.
     case unbounded
-    /// The metric has nothing to say now (a schedule outside its hours).
+    /// The metric has nothing to say now: a schedule outside its hours, a default metric that nobody reports.
     case silent
     /// A demand that holds the count at least where it is, or a ceiling that holds it at most there.
     case unknown(UnknownReason)
@@ -114,8 +114,8 @@ package struct Proposal: Hashable, Sendable {
 
   /// The metric's short name.
   package var name: String
-  /// Its place in the algorithm.
-  package var role: MetricSpec.Role
+  /// Where its number comes from.
+  package var source: MetricSpec.Source
   /// What it asks for.
   package var outcome: Outcome
   /// The number that it was computed from; nil when there is none.
@@ -166,6 +166,8 @@ package enum UnknownReason: Hashable, Sendable {
   case noUsableSamples
   /// A worker that counts has no request for the resource.
   case missingRequest(worker: String)
+  /// An empty reply, and no earlier value to hold.
+  case nothingToHold
 }
 
 /// One reason of a decision; `metric` is an index into the plan's proposals.
