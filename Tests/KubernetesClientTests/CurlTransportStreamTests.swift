@@ -35,12 +35,14 @@ struct CurlTransportStreamTests {
     }
   }
 
-  @Test("A stream that falls silent ends with a time-out, after what had arrived")
+  @Test("A stream that falls silent ends with a time-out, after what had arrived", .timeLimit(.minutes(2)))
   func halfOpen() async throws {
     try await TestServer.with { server in
       try await withTransport(try server.configuration()) { (transport) async throws in
         let error = await #expect(throws: KubernetesError.self) {
-          try await transport.withStream(APIRequest(path: "/half-open", idleTimeout: .milliseconds(300))) {
+          try await transport.withStream(
+            APIRequest(path: "/half-open", timeout: .seconds(600), idleTimeout: .milliseconds(300))
+          ) {
             (_, stream) async throws in
             let iterator = stream.makeAsyncIterator()
             try await expect(iterator, gives: "first\n")

@@ -75,7 +75,7 @@ struct RequestLimiterTests {
 
   @Test("After a 429 status writes and events sleep, at most the longest hold; reads and writes go on")
   func hold() {
-    var limiter = machine(inFlight: 8)
+    var limiter = machine(inFlight: 16)
     #expect(limiter.hold(for: .seconds(600), now: start) == [])
     let until = start + .seconds(30)
     #expect(limiter.acquire(1, .event, "e", now: start) == .sleep(until: until))
