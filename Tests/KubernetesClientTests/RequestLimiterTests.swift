@@ -75,7 +75,7 @@ struct RequestLimiterTests {
 
   @Test("After a 429 status writes and events sleep, at most the longest hold; reads and writes go on")
   func hold() {
-    var limiter = machine(inFlight: 8)
+    var limiter = machine(inFlight: 16)
     #expect(limiter.hold(for: .seconds(600), now: start) == [])
     let until = start + .seconds(30)
     #expect(limiter.acquire(1, .event, "e", now: start) == .sleep(until: until))
@@ -167,7 +167,7 @@ struct PrioritizingTransportTests {
   func limitAndCancellation() async throws {
     let base = HeldTransport()
     let limited = PrioritizingTransport(base, inFlight: 1, timeSource: ShiftableTimeSource())
-    try await withThrowingTaskGroup(of: Int.self) { group in
+    try await withThrowingTaskGroup(of: Int.self) { (group) async throws in
       group.addTask { try await limited.send(APIRequest(path: "/first")).head.status }
       await base.arrived(1)
       let cancelled = Task { try await limited.send(APIRequest(path: "/cancelled")) }
@@ -187,7 +187,7 @@ struct PrioritizingTransportTests {
     let base = HeldTransport()
     let time = GatedTimeSource()
     let limited = PrioritizingTransport(base, timeSource: time)
-    try await withThrowingTaskGroup(of: Int.self) { group in
+    try await withThrowingTaskGroup(of: Int.self) { (group) async throws in
       group.addTask { try await limited.send(APIRequest(path: "/read")).head.status }
       await base.arrived(1)
       _ = base.answer(status: 429, headers: [.init("Retry-After", "7")])
@@ -205,7 +205,7 @@ struct PrioritizingTransportTests {
   func streamsPass() async throws {
     let base = HeldTransport()
     let limited = PrioritizingTransport(base, inFlight: 1, timeSource: ShiftableTimeSource())
-    try await withThrowingTaskGroup(of: Void.self) { group in
+    try await withThrowingTaskGroup(of: Void.self) { (group) async throws in
       group.addTask { _ = try await limited.send(APIRequest(path: "/first")) }
       await base.arrived(1)
       #expect(try await limited.withStream(APIRequest(path: "/watch")) { head, _ in head.status } == 200)

@@ -106,14 +106,6 @@ struct ExecCredentialProviderTests {
     #expect(result.authorization == .bearer(Secret(String(repeating: "t", count: 200_000))))
   }
 
-  @Test("A plugin that leaves a daemon behind doesn't hold us up")
-  func daemon() async throws {
-    let files = try Files([:])
-    let result = try await provider(plugin("sleep 20 &\n" + credential("\"token\":\"t\""), files))
-      .current(forceRefresh: false)
-    #expect(result.authorization == .bearer(Secret("t")))
-  }
-
   @Test("A failing plugin's own words, its status and the installation hint are in the error; its output never is")
   func failing() async throws {
     let files = try Files([:])
@@ -159,10 +151,11 @@ struct ExecCredentialProviderTests {
         + "Hint of the kubeconfig: brew install login")
   }
 
-  @Test("A plugin that doesn't end within its time limit is killed")
-  func timeLimit() async throws {
+  @Test(
+    "A plugin that doesn't end within its time limit is killed", arguments: ["exec sleep 600", "sleep 15 & exit 0"])
+  func timeLimit(script: String) async throws {
     let files = try Files([:])
-    let provider = provider(plugin("exec sleep 3600", files), TestTimeSource(flies: true))
+    let provider = provider(plugin(script, files), TestTimeSource(flies: true))
     let error = await #expect(throws: KubernetesError.self) { try await provider.current(forceRefresh: false) }
     #expect(error?.message.contains("it did not end within 60.0 seconds") == true)
   }
