@@ -68,9 +68,8 @@ package struct ControllerOptions: ParsableArguments {
     guard syncPeriod.duration >= .seconds(1) else {
       throw ValidationError("--sync-period must be at least 1s, not \(syncPeriod).")
     }
-    guard retryPeriod.duration < renewDeadline.duration, renewDeadline.duration < leaseDuration.duration,
-      retryPeriod.duration > .zero
-    else {
+    let (retry, renew, lease) = (retryPeriod.duration, renewDeadline.duration, leaseDuration.duration)
+    guard .zero < retry, retry < renew, renew < lease else {
       throw ValidationError(
         "--retry-period (\(retryPeriod)) must be shorter than --renew-deadline (\(renewDeadline)), and that shorter than --lease-duration (\(leaseDuration))."
       )

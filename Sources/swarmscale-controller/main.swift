@@ -1,3 +1,4 @@
+import ArgumentParser
 import ControllerCommand
 
 await ControllerCommand.main()

@@ -53,6 +53,9 @@ package final class InformerStore<Object: WatchedObject>: Sendable {
     state.withLock { Self.sorted($0.indexed[value] ?? [], in: $0) }
   }
 
+  /// The number of objects for which the index function gave `value`.
+  package func count(indexedBy value: String) -> Int { state.withLock { $0.indexed[value]?.count ?? 0 } }
+
   private static func sorted(_ keys: some Sequence<ObjectKey>, in state: State) -> [Object] {
     keys.sorted().compactMap { state.objects[$0] }
   }

@@ -1,4 +1,4 @@
-package import KubernetesCore
+import KubernetesCore
 package import ScalingAPI
 package import ScalingDecision
 
