@@ -88,6 +88,10 @@ package enum PodProtobuf {
         "The server sent a protobuf object in the encoding \"\(envelope.contentEncoding.prefix(32))\"; none is supported."
       )
     }
+    // Every object has content; an envelope without is one that was cut off.
+    guard envelope.hasRaw else {
+      throw KubernetesError(.malformedResponse, "The protobuf object is empty; the response was cut off.")
+    }
     return envelope.raw
   }
 

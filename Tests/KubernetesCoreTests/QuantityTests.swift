@@ -86,6 +86,22 @@ struct QuantityTests {
     #expect(try Quantity("1e400").value == Int64.max)
   }
 
+  @Test(
+    "Magnitudes without bound saturate, as texts and as sums",
+    arguments: [
+      "1e28", "1e29", "1e400", "99999999999999999999999999999", "1e99999999999999999999",
+      "12345678901234567890123456789E",
+    ])
+  func saturates(_ text: String) throws {
+    let most = try Quantity(text)
+    #expect(most.description == "10000e24" || most.description == "10e27")
+    #expect(most + most == most)
+    #expect(try Quantity("-" + text) - most == Quantity("-" + text))
+    #expect(try Quantity(most.description) == most)
+    #expect(most.milliValue == Int64.max)
+    #expect(try Quantity("9223372036854775807.99999999999Ei").value == Int64.max)
+  }
+
   @Test("Comparison is exact and blind to the suffix")
   func compares() throws {
     #expect(try Quantity("1Ki") == Quantity("1024"))
