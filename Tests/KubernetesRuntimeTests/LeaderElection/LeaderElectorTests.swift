@@ -55,7 +55,9 @@ struct LeaderElectorTests {
       #expect(await leads.next() == "b")
       try await group.next()
     }
-    #expect(store.holders == ["a", "", "b", ""])
+    // The second leader may renew once or more, as time goes on while it works.
+    let changes = store.holders.reduce(into: [String]()) { if $0.last != $1 { $0.append($1) } }
+    #expect(changes == ["a", "", "b", ""])
     #expect(store.lease?.spec.leaseTransitions == 1)
   }
 
