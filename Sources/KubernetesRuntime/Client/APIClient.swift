@@ -145,7 +145,8 @@ package struct APIClient: Sendable {
   ) async throws -> Scale {
     guard !scale.metadata.resourceVersion.isEmpty else {
       throw KubernetesError(
-        .invalid, "The scale of \(key) has no resourceVersion to guard the write; read the scale first and change that.")
+        .invalid, "The scale of \(key) has no resourceVersion to guard the write; read the scale first and change that."
+      )
     }
     let body = try KubernetesJSON.encode(scale)
     return try await send(.replace(resource, key, .scale, body: body, options), as: Scale.self)

@@ -1,11 +1,11 @@
 package import KubernetesCore
 
 #if canImport(Glibc)
-import Glibc
+  import Glibc
 #elseif canImport(Musl)
-import Musl
+  import Musl
 #elseif canImport(Darwin)
-import Darwin
+  import Darwin
 #endif
 
 /// The machine's own clocks: `CLOCK_REALTIME`, and a monotonic clock that goes on while the machine sleeps.

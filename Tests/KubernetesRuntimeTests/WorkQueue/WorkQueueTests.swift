@@ -118,7 +118,9 @@ struct WorkQueueTests {
     #expect(queue.add(2, now: at(0)) == .refused)
   }
 
-  @Test("No key is lost and none is worked on twice at once, whatever the order of calls", arguments: 0..<200 as Range<UInt64>)
+  @Test(
+    "No key is lost and none is worked on twice at once, whatever the order of calls",
+    arguments: 0..<200 as Range<UInt64>)
   func properties(seed: UInt64) {
     var random = SeededGenerator(seed: seed)
     var queue = WorkQueue<Int>()
