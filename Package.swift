@@ -9,8 +9,11 @@ let package = Package(
   platforms: [.macOS(.v15)],
   products: [],
   dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
     .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
+    // Without its default traits: no swift-configuration, and FoundationEssentials instead of Foundation.
+    .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0", traits: []),
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
     .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
   ],
@@ -39,8 +42,22 @@ let package = Package(
     .target(name: "ScalingDecision", dependencies: ["KubernetesCore", "ScalingAPI"]),
     .target(name: "HPAReference", dependencies: ["KubernetesCore", "ScalingAPI"]),
 
+    // MARK: The controller
+    .target(name: "Observability", dependencies: [.product(name: "Logging", package: "swift-log")]),
+    .target(
+      name: "ControllerServer",
+      dependencies: [
+        .product(name: "Hummingbird", package: "hummingbird"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+      ]),
+
     // MARK: Tests
     .target(name: "TestSupport", dependencies: ["KubernetesCore"], path: "Tests/TestSupport"),
+    .testTarget(name: "TidyTests"),
+    .testTarget(
+      name: "ObservabilityTests",
+      dependencies: ["Observability", .product(name: "Logging", package: "swift-log")]),
     .testTarget(name: "KubernetesCoreTests", dependencies: ["KubernetesCore", "TestSupport"]),
     .testTarget(
       name: "KubernetesProtobufTests", dependencies: ["KubernetesProtobuf", "KubernetesCore", "TestSupport"]),

@@ -1,0 +1,3 @@
+import ControllerCommand
+
+await ControllerCommand.main()

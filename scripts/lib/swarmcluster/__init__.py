@@ -1,0 +1,1 @@
+"""Throw-away Kubernetes clusters on one machine, for tests and by hand. Standard library only."""
