@@ -67,7 +67,7 @@ package struct HPAReplicaCalculator: Hashable, Sendable {
     currentReplicas: Int32, targetUtilization: Int32, resource: String, container: String = "",
     tolerances: HPATolerances, metrics: PodMetrics, pods: Pods, now: Timestamp
   ) throws(HPACalculationError) -> HPAProposal {
-    let samples = try Self.samples(metrics, of: "resource \(resource)")
+    let samples = try Self.samples(metrics, orError: "unable to get metrics for resource \(resource)")
     var plan = try plan(samples: samples, pods: pods, resource: resource, now: now)
     let requests = try requests(of: plan.pods, container: container, resource: resource)
     let first = try HPAUtilization(
@@ -98,7 +98,9 @@ package struct HPAReplicaCalculator: Hashable, Sendable {
   ) throws(HPACalculationError) -> HPAProposal {
     try plain(
       currentReplicas: currentReplicas, targetUsageMilli: targetUsageMilli, resource: resource,
-      tolerances: tolerances, samples: try Self.samples(metrics, of: "resource \(resource)"), pods: pods, now: now)
+      tolerances: tolerances,
+      samples: try Self.samples(metrics, orError: "unable to get metrics for resource \(resource)"), pods: pods,
+      now: now)
   }
 
   /// Replicas for a `Pods` metric (`GetMetricReplicas`); readiness plays no part.
@@ -108,7 +110,7 @@ package struct HPAReplicaCalculator: Hashable, Sendable {
   ) throws(HPACalculationError) -> HPAProposal {
     try plain(
       currentReplicas: currentReplicas, targetUsageMilli: targetAverageMilli, resource: "", tolerances: tolerances,
-      samples: try Self.samples(metrics, of: "metric \(metricName)"), pods: pods, now: now)
+      samples: try Self.samples(metrics, orError: "unable to get metric \(metricName)"), pods: pods, now: now)
   }
 
   /// `calcPlainMetricReplicas`.
@@ -139,18 +141,15 @@ package struct HPAReplicaCalculator: Hashable, Sendable {
   }
 
   private static func samples(
-    _ metrics: PodMetrics, of what: String
+    _ metrics: PodMetrics, orError prefix: String
   ) throws(HPACalculationError) -> [String: HPAPodMetric] {
     switch metrics {
     case .success(let samples): return samples
-    case .failure(let error): throw .metricsUnavailable("unable to get \(whatText(what)): \(error.message)")
+    case .failure(let error): throw .metricsUnavailable("\(prefix): \(error.message)")
     }
   }
 
-  private static func whatText(_ what: String) -> String {
-    what.hasPrefix("resource ") ? "metrics for \(what)" : what
-  }
-
+  /// Lists and sorts the pods and keeps the samples that count; extraneous ones stay.
   private func plan(
     samples: [String: HPAPodMetric], pods: Pods, resource: String, now: Timestamp
   ) throws(HPACalculationError) -> HPAPassPlan {
