@@ -1,4 +1,4 @@
-// A worker that uses as much CPU and memory as it is told. Tests drive it over HTTP on port 8080 (or $BURNER_PORT):
+// A worker that uses as much CPU and memory as it is told. Tests drive it over HTTP on port 8080 (or $BURNER_LISTEN):
 //   GET /burn?millicores=300   use 0.3 cores from now on      GET /memory?mib=50   hold 50 MiB
 //   GET /unready, /ready       what /healthz answers          GET /exit?code=1     end
 //   GET /state                 the present settings as JSON   GET /healthz         200 or 503
@@ -142,7 +142,8 @@ int main(void) {
     pthread_t thread;
     pthread_create(&thread, 0, drain_on_signal, &ends);
     pthread_create(&thread, 0, burn, 0);
-    const char *initial = getenv("BURNER_MILLICORES"), *file = getenv("BURNER_FILE"), *port = getenv("BURNER_PORT");
+    // Not BURNER_PORT: Kubernetes sets that itself where a service is called "burner".
+    const char *initial = getenv("BURNER_MILLICORES"), *file = getenv("BURNER_FILE"), *port = getenv("BURNER_LISTEN");
     if (initial) set_millicores(atol(initial));
     if (file) pthread_create(&thread, 0, read_file, (void *)file);
 

@@ -408,7 +408,7 @@ class ControlPlane:
         for name in ("etcd", "pki"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
         if not keep_logs:
-            for name in (*COMPONENTS, "supervisor"):
+            for name in {*COMPONENTS, *self.state.get("components", {}), "supervisor"}:
                 self.log(name).unlink(missing_ok=True)
         (self.folder / ".lock").unlink(missing_ok=True)
         with contextlib.suppress(OSError):
