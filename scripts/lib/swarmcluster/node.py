@@ -81,6 +81,8 @@ class RealNode:
     def _check_machine(self) -> None:
         if BRIDGE in os.listdir("/sys/class/net"):
             raise ClusterError(f"the bridge {BRIDGE} is there: another cluster of ours runs, or one was not taken down. Try: scripts/cluster down, or ip link delete {BRIDGE}")  # fmt: skip
+        if _container_processes():
+            raise ClusterError("the cgroup k8s.io has processes: containers of another Kubernetes node run on this machine")
         if _chains():
             raise ClusterError("iptables has KUBE- or CNI- chains: a Kubernetes node runs on this machine, and this one would disturb it")
 
@@ -295,6 +297,9 @@ state = "{folder / 'run'}"
         """What is on the machine besides processes that we know: shims, mounts, network namespaces, bridge, chains, settings."""
         for identity in _shims(str(self.folder / "containerd.sock")):
             identity.kill()
+        # Where containerd died first, containers outlive their shims.
+        for identity in _container_processes():
+            identity.kill()
         for place in (str(self.folder), *made):
             _unmount_below(place)
         _remove_network_namespaces()
@@ -417,8 +422,24 @@ def _remove_network_namespaces() -> None:
         _quiet("ip", "netns", "delete", entry.name)
 
 
+def _cgroups() -> list[Path]:
+    """The roots of containerd's containers, in each hierarchy of cgroup v1 or in the one of v2."""
+    base = Path("/sys/fs/cgroup")
+    return [path for path in (base / "k8s.io", *base.glob("*/k8s.io")) if path.is_dir()]
+
+
+def _container_processes() -> list[ProcessIdentity]:
+    """All processes in containers. Only ours: `up` refuses a machine with another node."""
+    found: set[ProcessIdentity] = set()
+    for root in _cgroups():
+        for file in root.rglob("cgroup.procs"):
+            with contextlib.suppress(OSError):
+                found.update(identity for pid in file.read_text().split() if (identity := ProcessIdentity.of(int(pid))) is not None)
+    return sorted(found, key=lambda identity: identity.pid)
+
+
 def _remove_cgroups() -> None:
-    for root in Path("/sys/fs/cgroup").glob("*/k8s.io"):
+    for root in _cgroups():
         for folder in sorted((path for path in root.rglob("*") if path.is_dir()), key=lambda path: len(path.parts), reverse=True):
             with contextlib.suppress(OSError):
                 folder.rmdir()
