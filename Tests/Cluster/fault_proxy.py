@@ -27,7 +27,7 @@ async def serve(state: dict[str, object]) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(str(keys / "fault-proxy.crt"), str(keys / "fault-proxy.key"))
     context.set_alpn_protocols(["http/1.1"])
-    proxy = FaultProxy(("127.0.0.1", ports["kube-apiserver"]), str(state["caFile"]))
+    proxy = FaultProxy((str(state["host"]), ports["kube-apiserver"]), str(state["caFile"]))
     await asyncio.start_server(proxy.accept, "127.0.0.1", ports["fault-proxy"], ssl=context, limit=HEAD_LIMIT, backlog=256)
     control = await asyncio.start_server(proxy.control, "127.0.0.1", ports["fault-control"])
     await control.serve_forever()
