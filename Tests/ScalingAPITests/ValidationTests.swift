@@ -69,8 +69,8 @@ private let specRules: [Rule] = [
     name: "drain timeout", spec: spec(["drain": ["timeout": "30 minutes"]]), path: "spec.drain.timeout",
     value: "30 minutes", fix: "30m"),
   Rule(
-    name: "drain strategy", spec: spec(["drain": ["strategy": "IdleLast"]]), path: "spec.drain.strategy",
-    value: "IdleLast", fix: "IdleFirst"),
+    name: "drain strategy", spec: spec(["drain": ["strategy": "IdelFirst"]]), path: "spec.drain.strategy",
+    value: "IdelFirst", fix: "IdleFirst"),
   Rule(
     name: "fallback without count", spec: spec(["fallback": ["failureThreshold": 3]]), path: "spec.fallback.replicas",
     value: "", fix: "replicas: 10"),

@@ -55,6 +55,10 @@ struct VectorTests {
     vector.input.spec["minReplicas"]?.intValue == 0 && vector.input.scale_to_zero_enabled == false
   }
 
+  /// The documented difference: where a metric has two sources, the HPA looks into one of them only; here the one that
+  /// `type` names is always checked, so a second fault of the same metric is reported too.
+  private static let alsoReported = ["hpa_validate-0151": ["spec.metrics[0].resource.target.value"]]
+
   @Test("what the HPA accepts is accepted, and what it refuses is refused at the same fields")
   func verdicts() throws {
     let vectors = try HPAVector.load("hpa_validate")
@@ -63,11 +67,8 @@ struct VectorTests {
       let issues = autoscaler(spec: vector.input.spec).validate()
       let found = Set(issues.errors.map(\.path))
       var wanted = Set((vector.expected.errors ?? []).map(\.field))
-      if Self.isGated(vector) {
-        wanted.remove("spec.minReplicas")
-        // With the gate off the HPA doesn't look for a metric to wake up by; the 1.36 code reports both or only one.
-        if !found.contains("spec.metrics") { wanted.remove("spec.metrics") }
-      }
+      if Self.isGated(vector) { wanted.remove("spec.minReplicas") }
+      wanted.formUnion(Self.alsoReported[vector.id] ?? [])
       #expect(found == wanted, "\(vector.id): \(issues)")
       if wanted.isEmpty { counts.valid += 1 } else { counts.invalid += 1 }
     }

@@ -29,7 +29,7 @@ extension APIBudget {
         "spec.spend.hourlyUSD", value: "\(hourly)", "it is above dailyUSD, so it never binds",
         fix: "write less than \(daily), or remove it")
     }
-    return validator.issues
+    return validator.issues.withoutEchoes(of: decodingIssues)
   }
 
   /// This budget with defaults filled in; throws when `validate()` finds an error.

@@ -19,7 +19,7 @@ extension SwarmAutoscaler {
     if let embed = spec.embed { _ = validator.check(embed.mode, at: "spec.embed.mode") }
     validator.check(spec.syncPeriodSeconds, in: 3...3600, at: "spec.syncPeriodSeconds", unit: "seconds")
     validator.add(ResolvedAutoscaler.Pause.reading(metadata.annotations).issues)
-    return validator.issues
+    return validator.issues.withoutEchoes(of: decodingIssues)
   }
 }
 
