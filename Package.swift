@@ -19,7 +19,8 @@ let package = Package(
     .target(name: "KubernetesCore"),
     .target(
       name: "KubernetesProtobuf",
-      dependencies: ["KubernetesCore", .product(name: "SwiftProtobuf", package: "swift-protobuf")]),
+      dependencies: ["KubernetesCore", .product(name: "SwiftProtobuf", package: "swift-protobuf")],
+      exclude: ["Protos"]),
 
     // MARK: Kubernetes, over libcurl
     .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"]), .brew(["curl"])]),
