@@ -192,7 +192,7 @@ package final class Informer<Codec: InformerCodec>: Service {
           continueToken: page.continueToken, resourceVersion: page.resourceVersion),
         encoding: codec.encoding)
       let response = try await transport.send(request)
-      guard response.head.status == 200 else { throw KubernetesError(response: response, request: request) }
+      guard response.head.status == 200 else { throw codec.error(for: response, to: request) }
       let list = try codec.decodeList(response.body, contentType: response.head.header("Content-Type"))
       for object in list.items { notify(object.key, store.put(object)) }
       noteActivity(events: 0)
@@ -244,7 +244,7 @@ package final class Informer<Codec: InformerCodec>: Service {
       body += chunk
       if body.count > 64 << 10 { break }
     }
-    return KubernetesError(response: APIResponse(head: head, body: body), request: request)
+    return codec.error(for: APIResponse(head: head, body: body), to: request)
   }
 
   private func read(_ stream: APIByteStream, contentType: String?) async throws -> WatchStateMachine.Action {
