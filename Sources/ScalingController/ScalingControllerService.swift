@@ -40,7 +40,7 @@ package final class ScalingControllerService: Service {
   }
 
   private typealias AutoscalerInformer = Informer<JSONInformerCodec<SwarmAutoscaler>>
-  private typealias PodInformer = Informer<PodCodec>
+  private typealias PodInformer = Informer<PodInformerCodec>
 
   private let configuration: Configuration
   private let autoscalers: AutoscalerInformer
@@ -78,7 +78,7 @@ package final class ScalingControllerService: Service {
       queues.note(notification)
     }
     pods = PodInformer(
-      transport: transport, codec: PodCodec(), selection: .init(namespace: configuration.namespace),
+      transport: transport, codec: PodInformerCodec(), selection: .init(namespace: configuration.namespace),
       configuration: configuration.watch, index: InformerLookup.indexPod, time: time, logger: logger
     ) { _ in }
     events = EventRecorder(

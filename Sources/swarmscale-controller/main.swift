@@ -1,4 +1,0 @@
-import ArgumentParser
-import ControllerCommand
-
-await ControllerCommand.main()
