@@ -286,11 +286,14 @@ package struct DrainSpec: Hashable, Sendable {
   package var strategy: Strategy
   /// How long a draining worker may go on with its work before it is removed all the same; nil: as long as it takes.
   package var timeout: Duration?
+  /// Every worker embeds the library, so that one that reports nothing has lost contact and may be busy.
+  package var expectsReports: Bool
 
   /// Makes a drain rule.
-  package init(strategy: Strategy = .idleFirst, timeout: Duration? = nil) {
+  package init(strategy: Strategy = .idleFirst, timeout: Duration? = nil, expectsReports: Bool = false) {
     self.strategy = strategy
     self.timeout = timeout
+    self.expectsReports = expectsReports
   }
 }
 

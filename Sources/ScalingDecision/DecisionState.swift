@@ -54,6 +54,9 @@ package struct MetricMemory: Hashable, Sendable {
   /// When the last sample that showed it was measured.
   package var collapseAt: Milliseconds?
 
+  /// The longest key that is worth its place in an object's status, in characters.
+  package static let longestKey = 96
+
   /// Makes the memory of a metric that was never read.
   package init(key: String) {
     self.key = key
@@ -65,7 +68,7 @@ package struct MetricMemory: Hashable, Sendable {
 }
 
 /// What is remembered about other writers of the count.
-package struct ContestMemory: Hashable, Sendable {
+package struct ContestMemory: Hashable, Sendable, Codable {
   /// How many changes they made within the window.
   package var changes: Int
   /// When they made the last one.
@@ -78,6 +81,13 @@ package struct ContestMemory: Hashable, Sendable {
   /// The longest name that is kept, in characters.
   package static let longestName = 128
 
+  private enum CodingKeys: String, CodingKey {
+    case changes = "n"
+    case lastChangeAt = "t"
+    case manager = "m"
+    case ownWrites = "w"
+  }
+
   /// Makes an empty memory.
   package init() {
     changes = 0
@@ -88,7 +98,7 @@ package struct ContestMemory: Hashable, Sendable {
 }
 
 /// What is remembered about growth and what it brought.
-package struct GainMemory: Hashable, Sendable {
+package struct GainMemory: Hashable, Sendable, Codable {
   /// Work completed at the last reading.
   package var completed: Int64?
   /// When that was.
@@ -116,6 +126,15 @@ package struct GainMemory: Hashable, Sendable {
     package var completedAtStart: Int64?
     /// When that was.
     package var startedAt: Milliseconds?
+  }
+
+  private enum CodingKeys: String, CodingKey {
+    case completed = "c"
+    case completedAt = "t"
+    case trial = "r"
+    case ceiling = "n"
+    case ceilingUntil = "u"
+    case failedTrials = "f"
   }
 
   /// Makes an empty memory.

@@ -29,8 +29,10 @@ package struct Plan: Hashable, Sendable {
   package var nextDeadline: Timestamp?
   /// What to remember, on condition that `write` (if any) succeeds.
   package var state: DecisionState
-  /// What the spec's annotation or flag holds back, for the rendering.
+  /// Whether nothing may be written.
   package var isDryRun: Bool
+  /// How many changes by another writer make a contest, for the rendering.
+  package var contestThreshold: Int
 
   /// What to remember when the write of `write` fails.
   package var stateIfWriteFails: DecisionState {
@@ -122,6 +124,9 @@ package struct Proposal: Hashable, Sendable {
   package var observed: ObservedValue?
   /// What the number should be.
   package var target: MetricTarget
+
+  /// Its place in the algorithm.
+  package var role: MetricSpec.Role { source == .apiRate ? .ceiling : .demand }
 
   /// The count of the outcome, if it has one.
   package var replicas: Int? {
