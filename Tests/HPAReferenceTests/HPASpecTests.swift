@@ -57,7 +57,8 @@ import Testing
       #"{"scaleTargetRef": {"kind": "Deployment", "name": "web", "apiVersion": "apps/v1"}, "minReplicas": 0, "#
         + #""maxReplicas": 3, "metrics": [{"type": "External", "external": {"metric": {"name": "queue", "selector": "#
         + #"{"matchLabels": {"a": "b"}}}, "target": {"type": "Value", "value": "500m"}}}], "#
-        + #""behavior": {"scaleDown": {"tolerance": "50m", "policies": [{"type": "Pods", "value": 1, "periodSeconds": 9}]}}}"#
+        + #""behavior": {"scaleDown": {"tolerance": "50m", "policies": "#
+        + #"[{"type": "Pods", "value": 1, "periodSeconds": 9}]}}}"#
     )
     #expect(try JSONDecoder().decode(HPASpec.self, from: JSONEncoder().encode(spec)) == spec)
     #expect(spec.behavior?.scaleDown?.tolerance?.milliValue == 50)
