@@ -34,11 +34,11 @@ package struct PassReporter: Sendable {
     _ pass: Pass, _ memory: inout AutoscalerMemory, tookFrom began: MonotonicTime, mayAct: @Sendable () -> Bool
   ) async -> Bool {
     tell(pass, &memory)
-    onPass(pass)
     let status = StatusReport.status(of: pass, previous: memory.status, state: memory.state)
     count(pass, status, tookFrom: began)
-    guard mayAct() else { return true }
-    return await write(status, pass, &memory)
+    let isWritten = mayAct() ? await write(status, pass, &memory) : true
+    onPass(pass)
+    return isWritten
   }
 
   /// Drops the series of an object that is gone.
