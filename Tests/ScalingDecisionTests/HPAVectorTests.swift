@@ -31,12 +31,14 @@ struct HPAVectorTests {
     #expect(equal * 10 >= vectors.count * 5, "only \(equal) of \(vectors.count) are equal")
   }
 
-  @Test("Windows equal the HPA's")
+  @Test("Windows equal the HPA's, but for proposals from the future")
   func stabilize() throws {
     let vectors = try HPAVector.load("behavior_stabilize")
     #expect(vectors.count == 174)
     for vector in vectors {
       let input = vector.input
+      // Proposals from the future (the clock stepped back) hold for ever in the HPA; here they count as made now.
+      if input.recommendations?.contains(where: { $0.at_s > 0 }) == true { continue }
       let growthWindow = milliseconds(input.scale_up_stabilization_window_s ?? 0)
       let shrinkWindow = milliseconds(input.scale_down_stabilization_window_s ?? 300)
       var growth = WindowHistory()
@@ -87,7 +89,8 @@ struct HPAVectorTests {
       {
         ours = max(proposed, max(min(limit.replicas, current), minimum))
       }
-      ours = max(min(ours, maximum), minimum)
+      // As it is, the HPA takes a count outside its bounds for right when it doesn't change.
+      if proposed != current { ours = max(min(ours, maximum), minimum) }
       if ours == vector.expected.replicas { continue }
       let isPercent = (proposed > current ? up : down).policies.contains { $0.type == "Percent" }
       #expect(

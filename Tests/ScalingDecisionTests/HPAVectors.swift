@@ -10,8 +10,19 @@ import KubernetesCore
 
 /// One golden vector of the HPA, as far as the decision's own path can answer it.
 struct HPAVector: Decodable, Sendable {
+  /// The answer's errors are objects, the input's bare kinds.
   struct Failure: Decodable, Sendable {
     var kind: String
+
+    private enum Keys: String, CodingKey { case kind }
+
+    init(from decoder: any Decoder) throws {
+      if let kind = try? decoder.singleValueContainer().decode(String.self) {
+        self.kind = kind
+      } else {
+        kind = try decoder.container(keyedBy: Keys.self).decode(String.self, forKey: .kind)
+      }
+    }
   }
   struct Container: Decodable, Sendable {
     var name: String
@@ -214,6 +225,7 @@ enum Difference: String, CaseIterable, Sendable {
   case finishedPods = "finished pods aren't workers"
   case ignoredRequests = "only workers that count need a request"
   case negative = "a negative number is unknown"
+  case ghosts = "numbers of pods that are gone don't count"
   case noPods = "without pods the present count is decided from"
 
   /// The reason for which `ours` (nil: unknown) differs from the vector's answer; nil: none of the documented ones.
@@ -226,6 +238,8 @@ enum Difference: String, CaseIterable, Sendable {
       + (input.metric_value_milli.map { [$0] } ?? [])
     if values.contains(where: { $0 < 0 }) { return .negative }
     if pods.contains(where: { $0.phase == "Succeeded" && !$0.deleted }) { return .finishedPods }
+    let names = Set(pods.map(\.name))
+    if input.metrics?.keys.contains(where: { !names.contains($0) }) == true { return .ghosts }
     if let error = vector.expected.error {
       if error.kind.hasPrefix("missing_container") || error.kind.hasPrefix("container_not") {
         return ours != nil && pods.contains { $0.deleted || $0.phase == "Failed" } ? .ignoredRequests : nil
@@ -249,10 +263,35 @@ enum Difference: String, CaseIterable, Sendable {
   }
 
   /// Whether whole percent, or doubles, explain the difference: a relative error of 1/target moves the count by no
-  /// more than that part of it, or moves the ratio over the tolerance's edge.
+  /// more than that part of it, or moves the ratio into the tolerance.
   private static func isRounding(_ vector: HPAVector, _ ours: Int, _ theirs: Int) -> Bool {
     let target = max(vector.input.target_utilization ?? vector.input.target_usage_milli ?? .max, 1)
     let allowed = 1 + Int(Int64(max(ours, theirs)) / target)
-    return abs(ours - theirs) <= allowed
+    return abs(ours - theirs) <= allowed || theirs == vector.current && isInsideWhenCut(vector)
+  }
+
+  /// Whether the utilisation cut to whole percent is inside the tolerance.
+  private static func isInsideWhenCut(_ vector: HPAVector) -> Bool {
+    guard let target = vector.input.target_utilization, case .workers(let samples) = vector.reading else {
+      return false
+    }
+    var limits = DecisionLimits()
+    limits.cpuInitializationPeriod = .milliseconds(milliseconds(vector.input.cpu_initialization_period_s ?? 300))
+    limits.initialReadinessDelay = .milliseconds(milliseconds(vector.input.initial_readiness_delay_s ?? 30))
+    var question = UtilizationCalculator.Question(needsRequests: true, freshness: .max)
+    if case .resource(let resource) = vector.metric.source { question.resource = resource }
+    if case .containerResource(let resource, let container) = vector.metric.source {
+      (question.resource, question.container) = (resource, container)
+    }
+    let groups = UtilizationCalculator(now: start, limits: limits).groups(
+      vector.workers.sorted { $0.name < $1.name }, samples.samples, question)
+    let isOver = groups.usage * 100 > groups.requests * UInt128(target)
+    let load =
+      isOver
+      ? UtilizationCalculator.lowLoad(groups, isShare: true)
+      : UtilizationCalculator.highLoad(groups, isShare: true, full: UInt128(target))
+    let interval = ToleranceInterval(
+      up: tolerance(vector.input.tolerance_up), down: tolerance(vector.input.tolerance_down))
+    return interval.compare(load.sum / max(load.weight, 1), to: UInt128(target)) == .hold
   }
 }
