@@ -1,4 +1,4 @@
-package import ArgumentParser
+import ArgumentParser
 
 /// A length of time on the command line, written as Go and Kubernetes write it: `15s`, `5m`, `1h30m`, `500ms`.
 package struct DurationArgument: ExpressibleByArgument, Hashable, Sendable, CustomStringConvertible {
@@ -25,7 +25,7 @@ package struct DurationArgument: ExpressibleByArgument, Hashable, Sendable, Cust
       if rest.hasPrefix("ms") {
         total += .milliseconds(number)
         rest.removeFirst(2)
-      } else if let unit = ["h": 3600, "m": 60, "s": 1][character] {
+      } else if let unit: Int64 = ["h": 3600, "m": 60, "s": 1][character] {
         total += .seconds(number * unit)
         rest.removeFirst()
       } else {

@@ -1,4 +1,4 @@
-package import ArgumentParser
+import ArgumentParser
 
 /// `HOST:PORT` to listen on, such as `127.0.0.1:8080`, `[::]:8080` or `:8080` for every address.
 package struct ListenAddress: ExpressibleByArgument, Hashable, Sendable {

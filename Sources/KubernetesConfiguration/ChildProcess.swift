@@ -12,8 +12,8 @@ import Synchronization
 
 /// One run of a program whose output is collected, within a time limit.
 ///
-/// The program is killed when the task is cancelled or the time is over. What it wrote is read until it has exited,
-/// not until its pipes are closed: a daemon that it left behind may hold them for ever.
+/// The program is killed when the task is cancelled or the time is over; the caller then goes on at once. A daemon
+/// that it leaves behind with our descriptors open holds the result up until then, as it does with kubectl.
 final class ChildProcess: Sendable {
   /// How the program ended.
   struct Result: Sendable {
@@ -33,7 +33,7 @@ final class ChildProcess: Sendable {
 
   private enum State {
     case idle
-    case running(pid_t)
+    case running(pid_t, CheckedContinuation<Void, any Error>)
     case ended
     /// Killed before it was started.
     case cancelled
@@ -87,17 +87,7 @@ final class ChildProcess: Sendable {
     process.standardError = error.pipe
     try await withTaskCancellationHandler {
       try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
-        process.terminationHandler = { _ in
-          self.state.withLock { $0 = .ended }
-          continuation.resume()
-        }
-        do {
-          try process.run()
-          started(process)
-        } catch {
-          process.terminationHandler = nil
-          continuation.resume(throwing: StartFailure(reason: error.localizedDescription))
-        }
+        start(process, continuation)
       }
     } onCancel: {
       kill()
@@ -111,28 +101,49 @@ final class ChildProcess: Sendable {
       standardError: standardError)
   }
 
-  private func started(_ process: Process) {
-    let mustKill = state.withLock { state in
-      switch state {
-      case .idle:
-        state = .running(process.processIdentifier)
-        return false
-      case .cancelled: return true
-      case .running, .ended: return false
+  /// Starts `process`; `continuation` is resumed once, by whichever comes first: the end, `kill()`, or a failed start.
+  private func start(_ process: Process, _ continuation: CheckedContinuation<Void, any Error>) {
+    process.terminationHandler = { _ in
+      self.takeContinuation()?.resume()
+    }
+    let failure: (any Error)? = state.withLock { state in
+      if case .cancelled = state { return CancellationError() }
+      do {
+        // Inside the lock, so that neither the end nor `kill()` can come before the state says that it runs.
+        try process.run()
+        state = .running(process.processIdentifier, continuation)
+        return nil
+      } catch {
+        state = .ended
+        return StartFailure(reason: error.localizedDescription)
       }
     }
-    if mustKill { _ = systemKill(process.processIdentifier) }
+    if let failure { continuation.resume(throwing: failure) }
+  }
+
+  private func takeContinuation() -> CheckedContinuation<Void, any Error>? {
+    state.withLock { state in
+      guard case .running(_, let continuation) = state else { return nil }
+      state = .ended
+      return continuation
+    }
   }
 
   private func kill() {
-    state.withLock { state in
+    let continuation: CheckedContinuation<Void, any Error>? = state.withLock { state in
       switch state {
-      // Inside the lock: after `ended` the system may give the number to another process.
-      case .running(let pid): _ = systemKill(pid)
-      case .idle: state = .cancelled
-      case .ended, .cancelled: break
+      case .running(let pid, let continuation):
+        // Foundation reaps the child and then reports the end; only between these two could the number be another's.
+        _ = systemKill(pid)
+        state = .ended
+        return continuation
+      case .idle:
+        state = .cancelled
+        return nil
+      case .ended, .cancelled: return nil
       }
     }
+    continuation?.resume(throwing: CancellationError())
   }
 }
 

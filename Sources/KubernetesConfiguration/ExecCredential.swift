@@ -53,19 +53,11 @@ struct ExecCredential {
         certificate: Array(certificate.utf8), key: Array(key.utf8))
     }
     if let text = status.expirationTimestamp {
-      guard let time = Self.timestamp(text) else {
+      guard let time = try? Timestamp(rfc3339: text) else {
         throw wrong("has an expirationTimestamp that isn't RFC 3339, such as 2026-01-31T12:00:00Z")
       }
       expiresAt = time
     }
-  }
-
-  /// The moment that `text` (RFC 3339, whole seconds or fractions) means.
-  private static func timestamp(_ text: String) -> Timestamp? {
-    // Fractions don't matter for an expiry, and the parser takes none.
-    let whole = text.replacing(#/\.[0-9]+/#, with: "")
-    guard let date = try? Date(whole, strategy: .iso8601) else { return nil }
-    return Timestamp(secondsSinceEpoch: Int64(date.timeIntervalSince1970.rounded(.down)))
   }
 
   /// The value of `KUBERNETES_EXEC_INFO` for `plugin`.

@@ -9,7 +9,7 @@ struct CurlTransportSecurityTests {
   func wrongAuthority(authority: String?) async throws {
     try await TestServer.with { server in
       let configuration = try server.configuration(certificateAuthority: authority)
-      try await withTransport(configuration) { transport in
+      try await withTransport(configuration) { (transport) async throws in
         let error = await #expect(throws: KubernetesError.self) { try await transport.send(APIRequest(path: "/echo")) }
         #expect(error?.code == .tlsRejected)
         #expect(error?.message.hasPrefix("The certificate of \(configuration.server) isn't trusted: ") == true)
@@ -23,7 +23,7 @@ struct CurlTransportSecurityTests {
     try await TestServer.with { server in
       var configuration = try server.configuration(certificateAuthority: nil)
       configuration.tls.skipsVerification = true
-      try await withTransport(configuration) { transport in
+      try await withTransport(configuration) { (transport) async throws in
         #expect(try await transport.send(APIRequest(path: "/echo")).head.status == 200)
       }
     }
@@ -33,12 +33,12 @@ struct CurlTransportSecurityTests {
   func serverName() async throws {
     try await TestServer.with(.init(certificate: "named.pem")) { server in
       var configuration = try server.configuration()
-      try await withTransport(configuration) { transport in
+      try await withTransport(configuration) { (transport) async throws in
         let error = await #expect(throws: KubernetesError.self) { try await transport.send(APIRequest(path: "/echo")) }
         #expect(error?.code == .tlsRejected)
       }
       configuration.tls.serverName = "kubernetes.default.svc"
-      try await withTransport(configuration) { transport in
+      try await withTransport(configuration) { (transport) async throws in
         let response = try await transport.send(APIRequest(path: "/echo"))
         #expect(String(decoding: response.body, as: UTF8.self).contains("\"host\": \"127.0.0.1:\(server.port)\""))
       }
@@ -48,14 +48,14 @@ struct CurlTransportSecurityTests {
   @Test("A server that wants a client certificate refuses us without, and knows us with one")
   func clientCertificate() async throws {
     try await TestServer.with(.init(requiresClientCertificate: true)) { server in
-      try await withTransport(try server.configuration()) { transport in
+      try await withTransport(try server.configuration()) { (transport) async throws in
         let error = await #expect(throws: KubernetesError.self) { try await transport.send(APIRequest(path: "/peer")) }
         #expect(error?.code == .tlsRejected)
       }
       let source = ClientCertificateSource(
         certificate: .data(try TestCertificates.bytes("client.crt")),
         key: .data(try TestCertificates.bytes("client.key")))
-      try await withTransport(try server.configuration(clientCertificate: source)) { transport in
+      try await withTransport(try server.configuration(clientCertificate: source)) { (transport) async throws in
         let response = try await transport.send(APIRequest(path: "/peer"))
         #expect(String(decoding: response.body, as: UTF8.self).contains("alice"))
       }
@@ -75,7 +75,7 @@ struct CurlTransportSecurityTests {
     try await TestServer.with(.init(requiresClientCertificate: true)) { server in
       try install("client")
       let configuration = try server.configuration(clientCertificate: source)
-      try await withTransport(configuration, timeSource: timeSource) { transport in
+      try await withTransport(configuration, timeSource: timeSource) { (transport) async throws in
         for (name, subject) in [("client", "alice"), ("client2", "bob")] {
           try install(name)
           timeSource.advance(by: .seconds(3))
@@ -91,7 +91,7 @@ struct CurlTransportSecurityTests {
   func brokenCertificate() async throws {
     try await TestServer.with { server in
       let source = ClientCertificateSource(certificate: .data(Array("nonsense".utf8)), key: .data([]))
-      try await withTransport(try server.configuration(clientCertificate: source)) { transport in
+      try await withTransport(try server.configuration(clientCertificate: source)) { (transport) async throws in
         let error = await #expect(throws: KubernetesError.self) { try await transport.send(APIRequest(path: "/echo")) }
         #expect(error?.code == .tlsRejected)
         #expect(error?.message.contains("Check the client certificate") == true)
@@ -108,7 +108,8 @@ struct CurlTransportSecurityTests {
     let timeSource = ShiftableTimeSource()
     let provider = TokenFileCredentialProvider(path: path, timeSource: timeSource)
     try await TestServer.with { server in
-      try await withTransport(try server.configuration(), credentials: provider, timeSource: timeSource) { transport in
+      try await withTransport(try server.configuration(), credentials: provider, timeSource: timeSource) {
+        (transport) async throws in
         func status() async throws -> Int {
           streams
             ? try await transport.withStream(APIRequest(path: "/token")) { head, _ in head.status }
@@ -141,7 +142,7 @@ struct CurlTransportSecurityTests {
   func tokenWithLineEnd() async throws {
     let provider = StaticCredentialProvider(Credential(authorization: .bearer(Secret("s3cret\r\nX-Evil: 1"))))
     try await TestServer.with { server in
-      try await withTransport(try server.configuration(), credentials: provider) { transport in
+      try await withTransport(try server.configuration(), credentials: provider) { (transport) async throws in
         let error = await #expect(throws: KubernetesError.self) { try await transport.send(APIRequest(path: "/echo")) }
         #expect(error?.code == .misconfigured)
         #expect(error?.message.contains("s3cret") == false)
@@ -157,7 +158,7 @@ struct CurlTransportSecurityTests {
         user: "jane", groups: ["dev", "ops"], extra: [.init(name: "acme.com/scope", values: ["all"])])
       let provider = StaticCredentialProvider(
         Credential(authorization: .basic(user: "Aladdin", password: Secret("open sesame"))))
-      try await withTransport(configuration, credentials: provider) { transport in
+      try await withTransport(configuration, credentials: provider) { (transport) async throws in
         let text = String(decoding: try await transport.send(APIRequest(path: "/echo")).body, as: UTF8.self)
         #expect(text.contains("\"authorization\": \"Basic QWxhZGRpbjpvcGVuIHNlc2FtZQ==\""))
         #expect(text.contains("\"impersonate-user\": \"jane\""))

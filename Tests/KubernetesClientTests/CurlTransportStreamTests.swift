@@ -9,7 +9,7 @@ struct CurlTransportStreamTests {
     var limits = CurlTransport.Limits()
     limits.streamHighWaterBytes = 64 << 10
     try await TestServer.with { server in
-      try await withTransport(try server.configuration(), limits: limits) { transport in
+      try await withTransport(try server.configuration(), limits: limits) { (transport) async throws in
         let request = APIRequest(path: "/stream", query: [.init("chunks", "256"), .init("size", "131072")])
         let (text, writtenEarly) = try await transport.withStream(request) { head, stream in
           #expect(head.status == 200)
@@ -35,12 +35,15 @@ struct CurlTransportStreamTests {
     }
   }
 
-  @Test("A stream that falls silent ends with a time-out, after what had arrived")
+  @Test("A stream that falls silent ends with a time-out, after what had arrived", .timeLimit(.minutes(2)))
   func halfOpen() async throws {
     try await TestServer.with { server in
-      try await withTransport(try server.configuration()) { transport in
+      try await withTransport(try server.configuration()) { (transport) async throws in
         let error = await #expect(throws: KubernetesError.self) {
-          try await transport.withStream(APIRequest(path: "/half-open", idleTimeout: .milliseconds(300))) { _, stream in
+          try await transport.withStream(
+            APIRequest(path: "/half-open", timeout: .seconds(600), idleTimeout: .milliseconds(300))
+          ) {
+            (_, stream) async throws in
             let iterator = stream.makeAsyncIterator()
             try await expect(iterator, gives: "first\n")
             _ = try await next(iterator)
@@ -56,7 +59,7 @@ struct CurlTransportStreamTests {
   @Test("A stream's head that doesn't come in time is a time-out")
   func noHead() async throws {
     try await TestServer.with { server in
-      try await withTransport(try server.configuration()) { transport in
+      try await withTransport(try server.configuration()) { (transport) async throws in
         let error = await #expect(throws: KubernetesError.self) {
           try await transport.withStream(APIRequest(path: "/silent", timeout: .milliseconds(300))) { _, _ in }
         }
@@ -69,8 +72,8 @@ struct CurlTransportStreamTests {
   @Test("Leaving the body early closes the connection")
   func leavingEarly() async throws {
     try await TestServer.with { server in
-      try await withTransport(try server.configuration()) { transport in
-        try await transport.withStream(APIRequest(path: "/half-open")) { _, stream in
+      try await withTransport(try server.configuration()) { (transport) async throws in
+        try await transport.withStream(APIRequest(path: "/half-open")) { (_, stream) async throws in
           try await expect(stream.makeAsyncIterator(), gives: "first\n")
           #expect(transport.statistics.streamsInFlight == 1)
         }
@@ -83,10 +86,10 @@ struct CurlTransportStreamTests {
   @Test("Cancelling the task that reads a stream throws CancellationError and closes the connection")
   func cancellation() async throws {
     try await TestServer.with { server in
-      try await withTransport(try server.configuration()) { transport in
-        try await withThrowingTaskGroup(of: Void.self) { group in
+      try await withTransport(try server.configuration()) { (transport) async throws in
+        try await withThrowingTaskGroup(of: Void.self) { (group) async throws in
           group.addTask {
-            try await transport.withStream(APIRequest(path: "/half-open")) { _, stream in
+            try await transport.withStream(APIRequest(path: "/half-open")) { (_, stream) async throws in
               for try await _ in stream {}
             }
           }
@@ -102,9 +105,9 @@ struct CurlTransportStreamTests {
   @Test("A connection that breaks in the middle of a stream gives what arrived, then an error")
   func broken() async throws {
     try await TestServer.with { server in
-      try await withTransport(try server.configuration()) { transport in
+      try await withTransport(try server.configuration()) { (transport) async throws in
         let error = await #expect(throws: KubernetesError.self) {
-          try await transport.withStream(APIRequest(path: "/broken-chunks")) { _, stream in
+          try await transport.withStream(APIRequest(path: "/broken-chunks")) { (_, stream) async throws in
             let iterator = stream.makeAsyncIterator()
             try await expect(iterator, gives: "first\n")
             _ = try await next(iterator)
@@ -120,9 +123,9 @@ struct CurlTransportStreamTests {
     var limits = CurlTransport.Limits()
     limits.connections = 1
     try await TestServer.with { server in
-      try await withTransport(try server.configuration(), limits: limits) { transport in
-        try await transport.withStream(APIRequest(path: "/half-open")) { _, _ in
-          try await transport.withStream(APIRequest(path: "/half-open")) { _, _ in
+      try await withTransport(try server.configuration(), limits: limits) { (transport) async throws in
+        try await transport.withStream(APIRequest(path: "/half-open")) { (_, _) async throws in
+          try await transport.withStream(APIRequest(path: "/half-open")) { (_, _) async throws in
             #expect(try await transport.send(APIRequest(path: "/echo")).head.status == 200)
             #expect(transport.statistics.streamsInFlight == 2)
           }

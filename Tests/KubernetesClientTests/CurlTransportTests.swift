@@ -16,7 +16,7 @@ struct CurlTransportTests {
     "A request arrives with its method, query, header fields, body and user agent", arguments: APIRequest.Method.all)
   func echo(method: APIRequest.Method) async throws {
     try await TestServer.with { server in
-      try await withTransport(try server.configuration()) { transport in
+      try await withTransport(try server.configuration()) { (transport) async throws in
         let body: [UInt8]? = method == .get ? nil : Array("{\"a\":1}".utf8)
         let response = try await transport.send(
           APIRequest(
@@ -40,7 +40,7 @@ struct CurlTransportTests {
   @Test("Every status is a response, redirects included", arguments: [200, 302, 404, 409, 429, 500, 503])
   func statuses(status: Int) async throws {
     try await TestServer.with(.init(certificate: nil)) { server in
-      try await withTransport(try server.configuration(certificateAuthority: nil)) { transport in
+      try await withTransport(try server.configuration(certificateAuthority: nil)) { (transport) async throws in
         let path = status == 302 ? "/redirect" : "/status"
         let response = try await transport.send(APIRequest(path: path, query: [.init("code", String(status))]))
         #expect(response.head.status == status)
@@ -52,7 +52,7 @@ struct CurlTransportTests {
   @Test("A body of 20 MB arrives whole, packed or not", arguments: ["/big", "/gzip"])
   func bigBody(path: String) async throws {
     try await TestServer.with { server in
-      try await withTransport(try server.configuration()) { transport in
+      try await withTransport(try server.configuration()) { (transport) async throws in
         let response = try await transport.send(APIRequest(path: path, query: [.init("bytes", "20000000")]))
         #expect(response.body.count == 20_000_000)
         #expect(Set(response.body).count == 1)
@@ -63,7 +63,7 @@ struct CurlTransportTests {
   @Test("A body over the request's limit is refused, also when it is small on the wire", arguments: ["/big", "/gzip"])
   func tooBig(path: String) async throws {
     try await TestServer.with { server in
-      try await withTransport(try server.configuration()) { transport in
+      try await withTransport(try server.configuration()) { (transport) async throws in
         let error = await #expect(throws: KubernetesError.self) {
           try await transport.send(
             APIRequest(path: path, query: [.init("bytes", "5000000")], maximumResponseBytes: 1_000_000))
@@ -83,7 +83,7 @@ struct CurlTransportTests {
   func misbehaviour(path: String, code: KubernetesError.Code) async throws {
     try await TestServer.with { server in
       let configuration = try server.configuration()
-      try await withTransport(configuration) { transport in
+      try await withTransport(configuration) { (transport) async throws in
         let error = await #expect(throws: KubernetesError.self) { try await transport.send(APIRequest(path: path)) }
         #expect(error?.code == code)
         #expect(error?.message.contains(configuration.server) == true)
@@ -97,7 +97,7 @@ struct CurlTransportTests {
   @Test("A port where nobody listens is unreachable, and the message says which server and what to check")
   func refused() async throws {
     let configuration = try await TestServer.with { try $0.configuration() }
-    try await withTransport(configuration) { transport in
+    try await withTransport(configuration) { (transport) async throws in
       let error = await #expect(throws: KubernetesError.self) { try await transport.send(APIRequest(path: "/echo")) }
       #expect(error?.code == .unreachable)
       #expect(error?.message.hasPrefix("No connection to \(configuration.server): ") == true)
@@ -109,7 +109,7 @@ struct CurlTransportTests {
   @Test("A server that never answers: the request times out and its connection is closed")
   func timeout() async throws {
     try await TestServer.with { server in
-      try await withTransport(try server.configuration()) { transport in
+      try await withTransport(try server.configuration()) { (transport) async throws in
         let error = await #expect(throws: KubernetesError.self) {
           try await transport.send(APIRequest(path: "/silent", timeout: .milliseconds(300)))
         }
@@ -123,8 +123,8 @@ struct CurlTransportTests {
   @Test("Cancelling the task ends the request at once and closes its connection")
   func cancellation() async throws {
     try await TestServer.with { server in
-      try await withTransport(try server.configuration()) { transport in
-        try await withThrowingTaskGroup(of: Void.self) { group in
+      try await withTransport(try server.configuration()) { (transport) async throws in
+        try await withThrowingTaskGroup(of: Void.self) { (group) async throws in
           group.addTask { _ = try await transport.send(APIRequest(path: "/silent", timeout: .seconds(600))) }
           #expect(try await transport.noted("silent", atLeast: 1) == 1)
           group.cancelAll()
@@ -139,7 +139,7 @@ struct CurlTransportTests {
   @Test("A task that is already cancelled sends nothing that it would wait for")
   func cancelledBefore() async throws {
     try await TestServer.with { server in
-      try await withTransport(try server.configuration()) { transport in
+      try await withTransport(try server.configuration()) { (transport) async throws in
         await withTaskGroup(of: Void.self) { group in
           group.cancelAll()
           group.addTask {
@@ -155,8 +155,8 @@ struct CurlTransportTests {
     try await TestServer.with { server in
       var limits = CurlTransport.Limits()
       limits.connections = 8
-      try await withTransport(try server.configuration(), limits: limits) { transport in
-        let statuses = try await withThrowingTaskGroup(of: Int.self) { group in
+      try await withTransport(try server.configuration(), limits: limits) { (transport) async throws in
+        let statuses = try await withThrowingTaskGroup(of: Int.self) { (group) async throws in
           for _ in 0..<1000 {
             group.addTask { try await transport.send(APIRequest(path: "/echo", timeout: .seconds(120))).head.status }
           }
@@ -172,8 +172,8 @@ struct CurlTransportTests {
   @Test("Shutting down ends what runs with an error and refuses what comes")
   func shutdown() async throws {
     try await TestServer.with { server in
-      try await withTransport(try server.configuration()) { transport in
-        try await withThrowingTaskGroup(of: Void.self) { group in
+      try await withTransport(try server.configuration()) { (transport) async throws in
+        try await withThrowingTaskGroup(of: Void.self) { (group) async throws in
           group.addTask { _ = try await transport.send(APIRequest(path: "/silent", timeout: .seconds(600))) }
           #expect(try await transport.noted("silent", atLeast: 1) == 1)
           await transport.shutdown()
@@ -192,7 +192,7 @@ struct CurlTransportTests {
       var configuration = try server.configuration()
       configuration.proxyURL = "http://127.0.0.1:\(server.proxyPort)"
       let token = StaticCredentialProvider(Credential(authorization: .bearer(Secret("first"))))
-      try await withTransport(configuration, credentials: token) { transport in
+      try await withTransport(configuration, credentials: token) { (transport) async throws in
         #expect(try await transport.send(APIRequest(path: "/token")).head.status == 200)
         #expect(try await transport.noted("proxied", atLeast: 1) == 1)
         #expect(try await transport.noted("leaked", atLeast: 0) == 0)

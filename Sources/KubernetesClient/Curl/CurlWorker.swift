@@ -32,7 +32,8 @@ final class CurlWorker {
   private var byHandle: [UnsafeMutableRawPointer: RunningTransfer] = [:]
   private var idleHandles: [UnsafeMutableRawPointer] = []
   private var streamCount = 0
-  /// A lower bound of all deadlines; deadlines only move later, so it is recomputed when it has come.
+  /// A lower bound of all deadlines. Where one may move forward it is noted; elsewhere they only move later, so that
+  /// recomputing the bound when it has come is enough.
   private var nextDeadlineCheck: MonotonicTime?
 
   /// Takes over `multi`.
@@ -105,6 +106,7 @@ final class CurlWorker {
     }
     running[transfer.id] = started
     byHandle[handle] = started
+    started.deadlineMoved = { [unowned self, unowned started] in noteDeadline(of: started) }
     noteDeadline(of: started)
     if started.isStream {
       streamCount += 1

@@ -13,6 +13,8 @@ final class RunningTransfer {
   var deadlines: TransferDeadlines
   /// What went wrong on our side (too large, malformed head): more precise than libcurl's "write error".
   private(set) var failure: KubernetesError?
+  /// Called when the head has come: a stream's limit of silence may be due before the limit for its head was.
+  var deadlineMoved: (() -> Void)?
 
   private let loop: CurlLoop
   private var parser: ResponseHeadParser
@@ -64,6 +66,7 @@ final class RunningTransfer {
     case .more: return line.count
     case .head(let head):
       deadlines.receivedHead(now: settings.timeSource.monotonicNow)
+      deadlineMoved?()
       countConnections()
       loop.count { $0.countResponse(status: head.status) }
       shared.receivedHead(head)

@@ -36,7 +36,7 @@ extension JSONValue {
   }
 
   /// The value at a path of object keys; array elements are named by their decimal index.
-  package subscript(path: [String]) -> JSONValue? {
+  package subscript(path path: [String]) -> JSONValue? {
     var value = self
     for key in path {
       let next: JSONValue? =
@@ -123,13 +123,15 @@ extension JSONValue: Codable {
   }
 }
 
-extension JSONValue: ExpressibleByStringLiteral, ExpressibleByIntegerLiteral, ExpressibleByBooleanLiteral,
-  ExpressibleByArrayLiteral, ExpressibleByDictionaryLiteral, ExpressibleByNilLiteral
+// No nil literal: `members[key] = nil` must remove the member, not set it to null.
+extension JSONValue: ExpressibleByStringLiteral, ExpressibleByIntegerLiteral, ExpressibleByFloatLiteral,
+  ExpressibleByBooleanLiteral,
+  ExpressibleByArrayLiteral, ExpressibleByDictionaryLiteral
 {
   package init(stringLiteral value: String) { self = .string(value) }
   package init(integerLiteral value: Int64) { self = .int(value) }
+  package init(floatLiteral value: Double) { self = .double(value) }
   package init(booleanLiteral value: Bool) { self = .bool(value) }
-  package init(nilLiteral: ()) { self = .null }
   package init(arrayLiteral elements: JSONValue...) { self = .array(elements) }
   /// The last of several equal keys wins.
   package init(dictionaryLiteral elements: (String, JSONValue)...) {

@@ -106,7 +106,7 @@ extension Quantity {
     }
     // count < 2^63 and unit < 2^90: the product can exceed Int128.
     let (product, overflow) = count.multipliedReportingOverflow(by: unit)
-    return overflow ? cap : min(product + tail, cap)
+    return overflow ? cap : min(min(product, cap) + tail, cap)
   }
 }
 

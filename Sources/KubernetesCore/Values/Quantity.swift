@@ -2,7 +2,7 @@
 ///
 /// The rules are those of apimachinery's `resource.Quantity`: a fraction finer than nano rounds away from zero, a value
 /// written with a binary suffix is capped at 2⁶³−1, and the suffix family is remembered for printing. Two differences:
-/// a text without any digit (`"m"`, `"+"`) is an error here, and magnitudes above 10²⁹ saturate there.
+/// a text without any digit (`"m"`, `"+"`) is an error here, and magnitudes above 10²⁸ saturate there.
 package struct Quantity: Sendable {
   /// The family of suffixes in which a quantity was written and will be printed.
   package enum Format: Hashable, Sendable {
@@ -28,10 +28,12 @@ package struct Quantity: Sendable {
     case exa = 18
   }
 
-  /// The largest magnitude held, in nano units: 10²⁹ whole units.
+  /// The largest magnitude held, in nano units: 10²⁸ whole units.
+  ///
+  /// Ten times as much, and the sum of two such, still fit into `Int128`, which the arithmetic here relies on.
   static let maximumNanoUnits: Int128 = {
     var value: Int128 = 1
-    for _ in 0..<38 { value *= 10 }
+    for _ in 0..<37 { value *= 10 }
     return value
   }()
 
@@ -40,7 +42,7 @@ package struct Quantity: Sendable {
   /// The suffix family for printing.
   package var format: Format
 
-  /// Makes a quantity of `nanoUnits` × 10⁻⁹, saturating at ±10²⁹ units.
+  /// Makes a quantity of `nanoUnits` × 10⁻⁹, saturating at ±10²⁸ units.
   package init(nanoUnits: Int128, format: Format = .decimalSI) {
     self.nanoUnits = min(max(nanoUnits, -Self.maximumNanoUnits), Self.maximumNanoUnits)
     self.format = format

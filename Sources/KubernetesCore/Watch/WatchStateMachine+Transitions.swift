@@ -178,7 +178,7 @@ extension WatchStateMachine {
   }
 
   private static func fraction(_ jitter: UInt32, of duration: Duration) -> Duration {
-    let nanoseconds = Int128(duration.nanosecondsClamped) * Int128(jitter) >> 32
+    let nanoseconds = (Int128(duration.nanosecondsClamped) * Int128(jitter)) >> 32
     return .nanoseconds(Int64(clamping: nanoseconds))
   }
 }

@@ -56,6 +56,19 @@ package struct WatchStateMachine: Sendable {
     package var continueToken: String?
     /// nil for the newest state, `0` for any.
     package var resourceVersion: String?
+
+    /// Makes a request for a page.
+    package init(isFirstPage: Bool, limit: Int?, continueToken: String?, resourceVersion: String?) {
+      self.isFirstPage = isFirstPage
+      self.limit = limit
+      self.continueToken = continueToken
+      self.resourceVersion = resourceVersion
+    }
+
+    /// The options of the request to send; selectors are the driver's to add.
+    package var options: ListOptions {
+      ListOptions(limit: limit, continueToken: continueToken, resourceVersion: resourceVersion)
+    }
   }
 
   /// The stream to open.
@@ -66,6 +79,18 @@ package struct WatchStateMachine: Sendable {
     package var timeout: Duration
     /// The longest silence before the driver reports `.idle`.
     package var idleTimeout: Duration
+
+    /// Makes a request for a stream.
+    package init(resourceVersion: String, timeout: Duration, idleTimeout: Duration) {
+      self.resourceVersion = resourceVersion
+      self.timeout = timeout
+      self.idleTimeout = idleTimeout
+    }
+
+    /// The options of the request to send; selectors are the driver's to add.
+    package var options: WatchOptions {
+      WatchOptions(resourceVersion: resourceVersion, timeout: timeout, idleTimeout: idleTimeout)
+    }
   }
 
   /// What the driver does next.

@@ -21,7 +21,11 @@ extension APIBudget {
     package var spend: Spend?
 
     /// Makes a value; what is left out is absent from the JSON.
-    package init(provider: Open<APIBudget.Provider>? = nil, models: [String]? = nil, limits: Limits? = nil, target: SwarmAutoscaler.PercentBand? = nil, burst: Burst? = nil, reserve: Int32? = nil, shares: [Share]? = nil, spend: Spend? = nil) {
+    package init(
+      provider: Open<APIBudget.Provider>? = nil, models: [String]? = nil, limits: Limits? = nil,
+      target: SwarmAutoscaler.PercentBand? = nil, burst: Burst? = nil, reserve: Int32? = nil, shares: [Share]? = nil,
+      spend: Spend? = nil
+    ) {
       self.provider = provider
       self.models = models
       self.limits = limits
@@ -43,7 +47,9 @@ extension APIBudget {
     package var outputTokensPerMinute: Quantity?
 
     /// Makes a value; what is left out is absent from the JSON.
-    package init(requestsPerMinute: Quantity? = nil, inputTokensPerMinute: Quantity? = nil, outputTokensPerMinute: Quantity? = nil) {
+    package init(
+      requestsPerMinute: Quantity? = nil, inputTokensPerMinute: Quantity? = nil, outputTokensPerMinute: Quantity? = nil
+    ) {
       self.requestsPerMinute = requestsPerMinute
       self.inputTokensPerMinute = inputTokensPerMinute
       self.outputTokensPerMinute = outputTokensPerMinute
@@ -114,7 +120,11 @@ extension APIBudget {
     package var conditions: [SwarmAutoscaler.Condition]?
 
     /// Makes a value; what is left out is absent from the JSON.
-    package init(observedGeneration: Int64? = nil, dimensions: [DimensionStatus]? = nil, pressurePercent: Int32? = nil, queueWaitP95Milliseconds: Int64? = nil, rejections: Rejections? = nil, spend: SpendStatus? = nil, clients: Int32? = nil, summary: String? = nil, conditions: [SwarmAutoscaler.Condition]? = nil) {
+    package init(
+      observedGeneration: Int64? = nil, dimensions: [DimensionStatus]? = nil, pressurePercent: Int32? = nil,
+      queueWaitP95Milliseconds: Int64? = nil, rejections: Rejections? = nil, spend: SpendStatus? = nil,
+      clients: Int32? = nil, summary: String? = nil, conditions: [SwarmAutoscaler.Condition]? = nil
+    ) {
       self.observedGeneration = observedGeneration
       self.dimensions = dimensions
       self.pressurePercent = pressurePercent
@@ -145,7 +155,10 @@ extension APIBudget {
     package var utilizationPercent: Int32?
 
     /// Makes a value; what is left out is absent from the JSON.
-    package init(name: Open<APIBudget.Dimension>? = nil, limit: Quantity? = nil, source: Open<APIBudget.LimitSource>? = nil, admitted: Quantity? = nil, waiting: Quantity? = nil, foreign: Quantity? = nil, utilizationPercent: Int32? = nil) {
+    package init(
+      name: Open<APIBudget.Dimension>? = nil, limit: Quantity? = nil, source: Open<APIBudget.LimitSource>? = nil,
+      admitted: Quantity? = nil, waiting: Quantity? = nil, foreign: Quantity? = nil, utilizationPercent: Int32? = nil
+    ) {
       self.name = name
       self.limit = limit
       self.source = source

@@ -24,7 +24,7 @@ extension APIBudget.Limits {
 extension APIBudget.Burst {
   /// The fields of a Burst, for checks of documents.
   package static let shape: [FieldShape] = [
-    FieldShape("seconds", .int32),
+    FieldShape("seconds", .int32)
   ]
 }
 

@@ -6,13 +6,16 @@ extension APIBudget {
     var validator = Validator()
     validator.add(decodingIssues)
     _ = validator.check(spec.provider, at: "spec.provider")
-    for (index, model) in (spec.models ?? []).enumerated() where model.isEmpty || model.contains(where: \.isWhitespace) {
+    for (index, model) in (spec.models ?? []).enumerated() where model.isEmpty || model.contains(where: \.isWhitespace)
+    {
       validator.report(
-        .invalid, "spec.models[\(index)]", value: model, "a model is a name without spaces, in which * stands for any text",
+        .invalid, "spec.models[\(index)]", value: model,
+        "a model is a name without spaces, in which * stands for any text",
         fix: "write it like \"claude-sonnet-*\"")
     }
     for (name, limit) in [
-      ("requestsPerMinute", spec.limits?.requestsPerMinute), ("inputTokensPerMinute", spec.limits?.inputTokensPerMinute),
+      ("requestsPerMinute", spec.limits?.requestsPerMinute),
+      ("inputTokensPerMinute", spec.limits?.inputTokensPerMinute),
       ("outputTokensPerMinute", spec.limits?.outputTokensPerMinute),
     ] { validator.checkPositive(limit, at: "spec.limits.\(name)") }
     if let target = spec.target { validator.checkPercentBand(target, at: "spec.target") }
@@ -26,7 +29,7 @@ extension APIBudget {
         "spec.spend.hourlyUSD", value: "\(hourly)", "it is above dailyUSD, so it never binds",
         fix: "write less than \(daily), or remove it")
     }
-    return validator.issues
+    return validator.issues.withoutEchoes(of: decodingIssues)
   }
 
   /// This budget with defaults filled in; throws when `validate()` finds an error.

@@ -47,6 +47,12 @@ package struct ResolvedAutoscaler: Hashable, Sendable, Codable {
     package var lower: Quantity
     /// The upper end.
     package var upper: Quantity
+
+    /// Makes a band.
+    package init(lower: Quantity, upper: Quantity) {
+      self.lower = lower
+      self.upper = upper
+    }
   }
 
   /// A band of whole percent.
@@ -55,6 +61,12 @@ package struct ResolvedAutoscaler: Hashable, Sendable, Codable {
     package var lower: Int32
     /// The upper end, in percent.
     package var upper: Int32
+
+    /// Makes a band.
+    package init(lower: Int32, upper: Int32) {
+      self.lower = lower
+      self.upper = upper
+    }
   }
 
   /// What a number should be.
@@ -77,6 +89,12 @@ package struct ResolvedAutoscaler: Hashable, Sendable, Codable {
     package var name: String
     /// Which series count; nil: all.
     package var selector: LabelSelector?
+
+    /// Names a metric.
+    package init(name: String, selector: LabelSelector? = nil) {
+      self.name = name
+      self.selector = selector
+    }
   }
 
   /// A PromQL query and where to send it.

@@ -1,4 +1,4 @@
-package import KubernetesCore
+import KubernetesCore
 
 extension SwarmAutoscaler {
   /// This autoscaler with defaults filled in; throws when `validate()` finds an error.
@@ -10,12 +10,15 @@ extension SwarmAutoscaler {
     let bounds = spec.effectiveBounds
     let metrics = (spec.metrics ?? []).compactMap { $0.resolved() }
     return ResolvedAutoscaler(
-      target: spec.scaleTargetRef.map { .init(apiVersion: $0.apiVersion.orIfEmpty("v1"), kind: $0.kind ?? "", name: $0.name ?? "") }
+      target: spec.scaleTargetRef.map {
+        .init(apiVersion: $0.apiVersion.orIfEmpty("v1"), kind: $0.kind ?? "", name: $0.name ?? "")
+      }
         ?? .init(apiVersion: "", kind: "", name: ""),
       minReplicas: bounds.min, maxReplicas: bounds.max,
       metrics: metrics.isEmpty ? ResolvedAutoscaler.defaultMetrics : metrics,
       usesDefaultMetrics: metrics.isEmpty,
-      scaleUp: .init(spec.behavior?.scaleUp, .up, defaults), scaleDown: .init(spec.behavior?.scaleDown, .down, defaults),
+      scaleUp: .init(spec.behavior?.scaleUp, .up, defaults),
+      scaleDown: .init(spec.behavior?.scaleDown, .down, defaults),
       hasBehavior: spec.behavior != nil, drain: .init(spec.drain), fallback: spec.fallback.map { .init($0) },
       embedMode: spec.embed.map { $0.mode?.known ?? .sidecar } ?? .disabled,
       isDryRun: spec.dryRun ?? false,

@@ -42,7 +42,12 @@ extension SwarmAutoscaler {
     package var schedule: ScheduleMetric?
 
     /// Makes a value; what is left out is absent from the JSON.
-    package init(type: Open<SwarmAutoscaler.MetricSourceType>? = nil, resource: ResourceMetric? = nil, containerResource: ContainerResourceMetric? = nil, pods: PodsMetric? = nil, object: ObjectMetric? = nil, external: ExternalMetric? = nil, apiRate: APIRateMetric? = nil, backlog: BacklogMetric? = nil, prometheus: PrometheusMetric? = nil, schedule: ScheduleMetric? = nil) {
+    package init(
+      type: Open<SwarmAutoscaler.MetricSourceType>? = nil, resource: ResourceMetric? = nil,
+      containerResource: ContainerResourceMetric? = nil, pods: PodsMetric? = nil, object: ObjectMetric? = nil,
+      external: ExternalMetric? = nil, apiRate: APIRateMetric? = nil, backlog: BacklogMetric? = nil,
+      prometheus: PrometheusMetric? = nil, schedule: ScheduleMetric? = nil
+    ) {
       self.type = type
       self.resource = resource
       self.containerResource = containerResource
@@ -125,7 +130,8 @@ extension SwarmAutoscaler {
     package var target: MetricTarget?
 
     /// Makes a value; what is left out is absent from the JSON.
-    package init(describedObject: ObjectReference? = nil, metric: MetricIdentifier? = nil, target: MetricTarget? = nil) {
+    package init(describedObject: ObjectReference? = nil, metric: MetricIdentifier? = nil, target: MetricTarget? = nil)
+    {
       self.describedObject = describedObject
       self.metric = metric
       self.target = target
@@ -163,7 +169,10 @@ extension SwarmAutoscaler {
     package var upper: Quantity?
 
     /// Makes a value; what is left out is absent from the JSON.
-    package init(type: Open<SwarmAutoscaler.TargetType>? = nil, value: Quantity? = nil, averageValue: Quantity? = nil, averageUtilization: Int32? = nil, lower: Quantity? = nil, upper: Quantity? = nil) {
+    package init(
+      type: Open<SwarmAutoscaler.TargetType>? = nil, value: Quantity? = nil, averageValue: Quantity? = nil,
+      averageUtilization: Int32? = nil, lower: Quantity? = nil, upper: Quantity? = nil
+    ) {
       self.type = type
       self.value = value
       self.averageValue = averageValue

@@ -129,7 +129,7 @@ extension SwarmAutoscaler.APIRateMetric {
 extension SwarmAutoscaler.BudgetReference {
   /// The fields of a BudgetReference, for checks of documents.
   package static let shape: [FieldShape] = [
-    FieldShape("name", .string),
+    FieldShape("name", .string)
   ]
 }
 
@@ -153,7 +153,7 @@ extension SwarmAutoscaler.BacklogSource {
 extension SwarmAutoscaler.BacklogExternalSource {
   /// The fields of a BacklogExternalSource, for checks of documents.
   package static let shape: [FieldShape] = [
-    FieldShape("metric", .object(SwarmAutoscaler.MetricIdentifier.shape)),
+    FieldShape("metric", .object(SwarmAutoscaler.MetricIdentifier.shape))
   ]
 }
 
@@ -227,7 +227,7 @@ extension SwarmAutoscaler.SecretKeyReference {
 extension SwarmAutoscaler.SecretReference {
   /// The fields of a SecretReference, for checks of documents.
   package static let shape: [FieldShape] = [
-    FieldShape("name", .string),
+    FieldShape("name", .string)
   ]
 }
 
@@ -288,6 +288,6 @@ extension SwarmAutoscaler.Fallback {
 extension SwarmAutoscaler.Embed {
   /// The fields of a Embed, for checks of documents.
   package static let shape: [FieldShape] = [
-    FieldShape("mode", .string),
+    FieldShape("mode", .string)
   ]
 }

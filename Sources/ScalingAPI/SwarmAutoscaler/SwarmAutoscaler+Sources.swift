@@ -23,7 +23,9 @@ extension SwarmAutoscaler {
     package var prometheus: PrometheusQuery?
 
     /// Makes a value; what is left out is absent from the JSON.
-    package init(external: BacklogExternalSource? = nil, object: BacklogObjectSource? = nil, prometheus: PrometheusQuery? = nil) {
+    package init(
+      external: BacklogExternalSource? = nil, object: BacklogObjectSource? = nil, prometheus: PrometheusQuery? = nil
+    ) {
       self.external = external
       self.object = object
       self.prometheus = prometheus
@@ -69,7 +71,10 @@ extension SwarmAutoscaler {
     package var tls: TLSOptions?
 
     /// Makes a value; what is left out is absent from the JSON.
-    package init(serverAddress: String? = nil, query: String? = nil, absent: Open<SwarmAutoscaler.AbsentBehavior>? = nil, authentication: Authentication? = nil, tls: TLSOptions? = nil) {
+    package init(
+      serverAddress: String? = nil, query: String? = nil, absent: Open<SwarmAutoscaler.AbsentBehavior>? = nil,
+      authentication: Authentication? = nil, tls: TLSOptions? = nil
+    ) {
       self.serverAddress = serverAddress
       self.query = query
       self.absent = absent
@@ -94,7 +99,10 @@ extension SwarmAutoscaler {
     package var tls: TLSOptions?
 
     /// Makes a value; what is left out is absent from the JSON.
-    package init(serverAddress: String? = nil, query: String? = nil, target: MetricTarget? = nil, absent: Open<SwarmAutoscaler.AbsentBehavior>? = nil, authentication: Authentication? = nil, tls: TLSOptions? = nil) {
+    package init(
+      serverAddress: String? = nil, query: String? = nil, target: MetricTarget? = nil,
+      absent: Open<SwarmAutoscaler.AbsentBehavior>? = nil, authentication: Authentication? = nil, tls: TLSOptions? = nil
+    ) {
       self.serverAddress = serverAddress
       self.query = query
       self.target = target
@@ -150,7 +158,10 @@ extension SwarmAutoscaler {
     package var insecureSkipVerify: Bool?
 
     /// Makes a value; what is left out is absent from the JSON.
-    package init(caSecretRef: SecretKeyReference? = nil, clientSecretRef: SecretReference? = nil, serverName: String? = nil, insecureSkipVerify: Bool? = nil) {
+    package init(
+      caSecretRef: SecretKeyReference? = nil, clientSecretRef: SecretReference? = nil, serverName: String? = nil,
+      insecureSkipVerify: Bool? = nil
+    ) {
       self.caSecretRef = caSecretRef
       self.clientSecretRef = clientSecretRef
       self.serverName = serverName

@@ -28,7 +28,11 @@ extension SwarmAutoscaler {
     package var syncPeriodSeconds: Int32?
 
     /// Makes a value; what is left out is absent from the JSON.
-    package init(scaleTargetRef: ScaleTargetReference? = nil, minReplicas: Int32? = nil, maxReplicas: Int32? = nil, metrics: [MetricSpec]? = nil, behavior: Behavior? = nil, drain: Drain? = nil, fallback: Fallback? = nil, embed: Embed? = nil, dryRun: Bool? = nil, syncPeriodSeconds: Int32? = nil) {
+    package init(
+      scaleTargetRef: ScaleTargetReference? = nil, minReplicas: Int32? = nil, maxReplicas: Int32? = nil,
+      metrics: [MetricSpec]? = nil, behavior: Behavior? = nil, drain: Drain? = nil, fallback: Fallback? = nil,
+      embed: Embed? = nil, dryRun: Bool? = nil, syncPeriodSeconds: Int32? = nil
+    ) {
       self.scaleTargetRef = scaleTargetRef
       self.minReplicas = minReplicas
       self.maxReplicas = maxReplicas
@@ -85,7 +89,10 @@ extension SwarmAutoscaler {
     package var tolerance: Quantity?
 
     /// Makes a value; what is left out is absent from the JSON.
-    package init(stabilizationWindowSeconds: Int32? = nil, selectPolicy: Open<SwarmAutoscaler.PolicySelection>? = nil, policies: [Policy]? = nil, tolerance: Quantity? = nil) {
+    package init(
+      stabilizationWindowSeconds: Int32? = nil, selectPolicy: Open<SwarmAutoscaler.PolicySelection>? = nil,
+      policies: [Policy]? = nil, tolerance: Quantity? = nil
+    ) {
       self.stabilizationWindowSeconds = stabilizationWindowSeconds
       self.selectPolicy = selectPolicy
       self.policies = policies
@@ -136,7 +143,9 @@ extension SwarmAutoscaler {
     package var behavior: Open<SwarmAutoscaler.FallbackBehavior>?
 
     /// Makes a value; what is left out is absent from the JSON.
-    package init(failureThreshold: Int32? = nil, replicas: Int32? = nil, behavior: Open<SwarmAutoscaler.FallbackBehavior>? = nil) {
+    package init(
+      failureThreshold: Int32? = nil, replicas: Int32? = nil, behavior: Open<SwarmAutoscaler.FallbackBehavior>? = nil
+    ) {
       self.failureThreshold = failureThreshold
       self.replicas = replicas
       self.behavior = behavior

@@ -34,7 +34,13 @@ extension SwarmAutoscaler {
     package var history: DecisionHistory?
 
     /// Makes a value; what is left out is absent from the JSON.
-    package init(observedGeneration: Int64? = nil, lastScaleTime: Timestamp? = nil, currentReplicas: Int32? = nil, desiredReplicas: Int32? = nil, minReplicas: Int32? = nil, maxReplicas: Int32? = nil, currentMetrics: [MetricStatus]? = nil, targets: String? = nil, bindingStep: String? = nil, limitedBy: String? = nil, reason: String? = nil, selector: String? = nil, conditions: [Condition]? = nil, history: DecisionHistory? = nil) {
+    package init(
+      observedGeneration: Int64? = nil, lastScaleTime: Timestamp? = nil, currentReplicas: Int32? = nil,
+      desiredReplicas: Int32? = nil, minReplicas: Int32? = nil, maxReplicas: Int32? = nil,
+      currentMetrics: [MetricStatus]? = nil, targets: String? = nil, bindingStep: String? = nil,
+      limitedBy: String? = nil, reason: String? = nil, selector: String? = nil, conditions: [Condition]? = nil,
+      history: DecisionHistory? = nil
+    ) {
       self.observedGeneration = observedGeneration
       self.lastScaleTime = lastScaleTime
       self.currentReplicas = currentReplicas
@@ -94,7 +100,13 @@ extension SwarmAutoscaler {
     package var message: String?
 
     /// Makes a value; what is left out is absent from the JSON.
-    package init(type: Open<SwarmAutoscaler.MetricSourceType>? = nil, resource: ResourceMetricStatus? = nil, containerResource: ContainerResourceMetricStatus? = nil, pods: NamedMetricStatus? = nil, object: ObjectMetricStatus? = nil, external: NamedMetricStatus? = nil, apiRate: APIRateMetricStatus? = nil, backlog: PlainMetricStatus? = nil, prometheus: PlainMetricStatus? = nil, schedule: ScheduleMetricStatus? = nil, proposal: Int32? = nil, message: String? = nil) {
+    package init(
+      type: Open<SwarmAutoscaler.MetricSourceType>? = nil, resource: ResourceMetricStatus? = nil,
+      containerResource: ContainerResourceMetricStatus? = nil, pods: NamedMetricStatus? = nil,
+      object: ObjectMetricStatus? = nil, external: NamedMetricStatus? = nil, apiRate: APIRateMetricStatus? = nil,
+      backlog: PlainMetricStatus? = nil, prometheus: PlainMetricStatus? = nil, schedule: ScheduleMetricStatus? = nil,
+      proposal: Int32? = nil, message: String? = nil
+    ) {
       self.type = type
       self.resource = resource
       self.containerResource = containerResource
@@ -182,7 +194,9 @@ extension SwarmAutoscaler {
     package var current: MetricValueStatus?
 
     /// Makes a value; what is left out is absent from the JSON.
-    package init(describedObject: ObjectReference? = nil, metric: MetricIdentifier? = nil, current: MetricValueStatus? = nil) {
+    package init(
+      describedObject: ObjectReference? = nil, metric: MetricIdentifier? = nil, current: MetricValueStatus? = nil
+    ) {
       self.describedObject = describedObject
       self.metric = metric
       self.current = current
@@ -199,7 +213,9 @@ extension SwarmAutoscaler {
     package var current: MetricValueStatus?
 
     /// Makes a value; what is left out is absent from the JSON.
-    package init(budgetRef: BudgetReference? = nil, dimension: Open<APIBudget.Dimension>? = nil, current: MetricValueStatus? = nil) {
+    package init(
+      budgetRef: BudgetReference? = nil, dimension: Open<APIBudget.Dimension>? = nil, current: MetricValueStatus? = nil
+    ) {
       self.budgetRef = budgetRef
       self.dimension = dimension
       self.current = current
@@ -247,7 +263,10 @@ extension SwarmAutoscaler {
     package var observedGeneration: Int64?
 
     /// Makes a value; what is left out is absent from the JSON.
-    package init(type: String? = nil, status: Open<SwarmAutoscaler.ConditionStatus>? = nil, reason: String? = nil, message: String? = nil, lastTransitionTime: Timestamp? = nil, observedGeneration: Int64? = nil) {
+    package init(
+      type: String? = nil, status: Open<SwarmAutoscaler.ConditionStatus>? = nil, reason: String? = nil,
+      message: String? = nil, lastTransitionTime: Timestamp? = nil, observedGeneration: Int64? = nil
+    ) {
       self.type = type
       self.status = status
       self.reason = reason

@@ -65,4 +65,18 @@ extension [FieldIssue] {
   package var errors: [FieldIssue] { filter { $0.severity == .error } }
   /// The findings that only deserve attention.
   package var warnings: [FieldIssue] { filter { $0.severity == .warning } }
+
+  /// Without "is missing" where decoding left the field out itself, or a misspelt or broken neighbour of it: one mistake
+  /// makes one finding.
+  func withoutEchoes(of decoding: [FieldIssue]) -> [FieldIssue] {
+    let broken = decoding.errors.map(\.path)
+    return filter { issue in
+      guard issue.kind == .required else { return true }
+      let parent = String(issue.path[..<(issue.path.lastIndex(of: ".") ?? issue.path.startIndex)])
+      return !broken.contains { path in
+        path == issue.path || path == parent
+          || (parent.contains(".") && path.hasPrefix(parent + ".") && !path.dropFirst(parent.count + 1).contains("."))
+      }
+    }
+  }
 }

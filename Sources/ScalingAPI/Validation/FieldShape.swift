@@ -1,4 +1,4 @@
-package import KubernetesCore
+import KubernetesCore
 
 /// The name and JSON type of one field, for checks of documents before they are decoded.
 package struct FieldShape: Sendable {

@@ -1,4 +1,4 @@
-package import KubernetesCore
+import KubernetesCore
 
 extension SwarmAutoscaler {
   /// Everything that is wrong with this autoscaler or deserves a thought; without errors it can be resolved.
@@ -19,7 +19,7 @@ extension SwarmAutoscaler {
     if let embed = spec.embed { _ = validator.check(embed.mode, at: "spec.embed.mode") }
     validator.check(spec.syncPeriodSeconds, in: 3...3600, at: "spec.syncPeriodSeconds", unit: "seconds")
     validator.add(ResolvedAutoscaler.Pause.reading(metadata.annotations).issues)
-    return validator.issues
+    return validator.issues.withoutEchoes(of: decodingIssues)
   }
 }
 

@@ -1,4 +1,4 @@
-package import KubernetesCore
+import KubernetesCore
 
 // The order and the places of the findings about fields of autoscaling/v2 are those of its own validation.
 extension Validator {

@@ -1,4 +1,4 @@
-package import KubernetesCore
+import KubernetesCore
 
 /// Collects findings while a spec is walked; the rules' vocabulary.
 struct Validator {
@@ -75,6 +75,7 @@ struct Validator {
   /// A finding for a quantity that isn't positive.
   mutating func checkPositive(_ quantity: Quantity?, at path: String) {
     guard let quantity, quantity <= .zero else { return }
-    report(.invalid, path, value: "\(quantity)", "it must be greater than 0", fix: "write a positive number, such as \"4\"")
+    report(
+      .invalid, path, value: "\(quantity)", "it must be greater than 0", fix: "write a positive number, such as \"4\"")
   }
 }

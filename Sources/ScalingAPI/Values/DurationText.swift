@@ -1,3 +1,5 @@
+import KubernetesCore
+
 /// A text that is not a duration.
 package struct DurationTextError: Error, Hashable, Sendable, CustomStringConvertible {
   /// The offending text, cut to 64 characters.

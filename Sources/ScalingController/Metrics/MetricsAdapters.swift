@@ -2,6 +2,10 @@ package import KubernetesCore
 package import KubernetesRuntime
 import Synchronization
 
+/// How long a metrics API may take to answer. A pass waits for it, so it stays below the sync period: a source that
+/// hangs then counts as unknown, and edits of the spec aren't held up.
+let metricsTimeout = Duration.seconds(8)
+
 /// Reads `custom.metrics.k8s.io` and `external.metrics.k8s.io`, which adapters serve.
 package struct MetricsAdapters: Sendable {
   private let client: APIClient
@@ -35,10 +39,10 @@ package struct MetricsAdapters: Sendable {
     if kind == "Namespace", apiVersion == "v1" {
       path = "namespaces/\(try APIRequest.segment(name))/metrics/\(metricSegment)"
     } else {
-      let resource = try await discovery.resource(apiVersion: apiVersion, kind: kind)
-      let group = resource.resource.group
-      let collection = group.isEmpty ? resource.resource.resource : "\(resource.resource.resource).\(group)"
-      let prefix = resource.isNamespaced ? "namespaces/\(try APIRequest.segment(namespace))/" : ""
+      let found = try await discovery.resource(apiVersion: apiVersion, kind: kind)
+      let resource = found.resource
+      let collection = resource.group.isEmpty ? resource.resource : "\(resource.resource).\(resource.group)"
+      let prefix = found.isNamespaced ? "namespaces/\(try APIRequest.segment(namespace))/" : ""
       path = "\(prefix)\(try APIRequest.segment(collection))/\(try APIRequest.segment(name))/\(metricSegment)"
     }
     guard let value = try await custom(path, query).items.first else {
@@ -54,8 +58,9 @@ package struct MetricsAdapters: Sendable {
     let query = selector.isEmpty ? [] : [APIRequest.QueryItem("labelSelector", selector.description)]
     let path =
       "/apis/external.metrics.k8s.io/v1beta1/namespaces/\(try APIRequest.segment(namespace))/\(try APIRequest.segment(metric))"
-    let response = try await client.send(APIRequest(path: path, query: query))
-    return try KubernetesJSON.decode(ExternalMetricValueList.self, from: response.body).items
+    return try await client.send(
+      APIRequest(path: path, query: query, timeout: metricsTimeout), as: ExternalMetricValueList.self
+    ).items
   }
 
   /// Asks in the newest version that the adapter serves: v1beta2, else v1beta1.
@@ -64,9 +69,9 @@ package struct MetricsAdapters: Sendable {
     var failure = KubernetesError(.notFound, "custom.metrics.k8s.io is not served; install a metrics adapter.")
     for version in versions {
       do {
-        let response = try await client.send(
-          APIRequest(path: "/apis/custom.metrics.k8s.io/\(version)/\(path)", query: query))
-        let list = try KubernetesJSON.decode(MetricValueList.self, from: response.body)
+        let list = try await client.send(
+          APIRequest(path: "/apis/custom.metrics.k8s.io/\(version)/\(path)", query: query, timeout: metricsTimeout),
+          as: MetricValueList.self)
         customVersion.learn(version)
         return list
       } catch let error as KubernetesError where error.code == .notFound {

@@ -1,5 +1,5 @@
 package import KubernetesCore
-package import KubernetesRuntime
+import KubernetesRuntime
 package import ScalingDecision
 
 /// What was read for one metric, and in words why nothing was.

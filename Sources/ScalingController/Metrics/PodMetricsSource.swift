@@ -100,8 +100,9 @@ package final class PodMetricsSource: Sendable {
 
   private func fetch(namespace: String, selector: Selector) async -> Snapshot {
     do {
-      let request = try APIRequest.list(PodMetrics.resource, namespace: namespace, ListOptions(labelSelector: selector))
-      let response = try await client.send(request)
+      var request = try APIRequest.list(PodMetrics.resource, namespace: namespace, ListOptions(labelSelector: selector))
+      request.timeout = metricsTimeout
+      let response = try await client.raw(request)
       return .usage(try Self.decode(response.body, now: time.wallNow))
     } catch let error as KubernetesError {
       return .failed(error)

@@ -33,10 +33,10 @@ package struct ScaleTargets: Sendable {
     apiVersion: String, kind: String, name: String, namespace: String
   ) async throws(Trouble) -> ScaleTarget {
     let resource = try await discover(apiVersion: apiVersion, kind: kind)
-    let key = ObjectKey(namespace: namespace, name: name)
-    let scale = try await readScale(resource, key, kind: kind)
+    let key = ObjectKey(namespace: resource.isNamespaced ? namespace : "", name: name)
+    let scale = try await readScale(resource.resource, key, kind: kind)
     return ScaleTarget(
-      resource: resource, kind: kind, key: key, scale: scale, selector: try Self.selector(of: scale, kind: kind, key))
+      resource: resource.resource, kind: kind, key: key, scale: scale, selector: try Self.selector(of: scale, kind: kind, key))
   }
 
   /// Reads the target's scale anew.
@@ -51,11 +51,8 @@ package struct ScaleTargets: Sendable {
   package func write(_ replicas: Int, to target: ScaleTarget) async throws -> Scale {
     var scale = target.scale
     scale.replicas = Int32(clamping: replicas)
-    let body = try KubernetesJSON.encode(scale)
-    let request = try APIRequest.replace(
-      target.resource, target.key, .scale, body: body, WriteOptions(fieldManager: fieldManager, priority: .write))
-    let response = try await client.send(request)
-    return try KubernetesJSON.decode(Scale.self, from: response.body)
+    return try await client.replaceScale(
+      of: target.resource, target.key, scale, WriteOptions(fieldManager: fieldManager, priority: .write))
   }
 
   /// Who owns which of the target's fields; empty when it can't be read.
@@ -63,25 +60,18 @@ package struct ScaleTargets: Sendable {
     do {
       var request = try APIRequest.get(target.resource, target.key)
       request.headers = [.init("Accept", "application/json;as=PartialObjectMetadata;g=meta.k8s.io;v=v1")]
-      let response = try await client.send(request)
-      return try KubernetesJSON.decode(PartialObjectMetadata.self, from: response.body).metadata.managedFields
+      return try await client.send(request, as: PartialObjectMetadata.self).metadata.managedFields
     } catch {
       return []
     }
   }
 
-  private func discover(apiVersion: String, kind: String) async throws(Trouble) -> GroupVersionResource {
+  private func discover(apiVersion: String, kind: String) async throws(Trouble) -> ScalableResource {
     do {
-      let found = try await discovery.resource(apiVersion: apiVersion, kind: kind)
-      guard found.hasScale else {
-        throw Trouble(
-          .ableToScale, "NoScaleSubresource",
-          "\(kind) (\(apiVersion)) has no /scale subresource; name a Deployment, StatefulSet, or a custom resource whose CRD declares subresources.scale in spec.scaleTargetRef"
-        )
-      }
-      return found.resource
-    } catch let trouble as Trouble {
-      throw trouble
+      return try await discovery.scalableResource(apiVersion: apiVersion, kind: kind)
+    } catch let failure as DiscoveryFailure {
+      let reason = if case .noScale = failure { "NoScaleSubresource" } else { "FailedGetScale" }
+      throw Trouble(.ableToScale, reason, failure.description)
     } catch let error as KubernetesError {
       throw Trouble(.ableToScale, "FailedGetScale", "can't find \(kind) (\(apiVersion))", error)
     } catch {
@@ -93,8 +83,7 @@ package struct ScaleTargets: Sendable {
     _ resource: GroupVersionResource, _ key: ObjectKey, kind: String
   ) async throws(Trouble) -> Scale {
     do {
-      let response = try await client.send(try APIRequest.get(resource, key, .scale))
-      return try KubernetesJSON.decode(Scale.self, from: response.body)
+      return try await client.scale(of: resource, key)
     } catch let error as KubernetesError {
       throw Trouble(.ableToScale, "FailedGetScale", "can't read the scale of \(kind) \(key)", error)
     } catch {

@@ -1,5 +1,4 @@
 package import KubernetesCore
-package import KubernetesRuntime
 
 /// Something that keeps one autoscaler from being served, in the words of conditions and events.
 ///

@@ -2,8 +2,8 @@ package import KubernetesCore
 package import KubernetesRuntime
 package import Logging
 package import Observability
-package import ScalingAPI
-package import ScalingDecision
+import ScalingAPI
+import ScalingDecision
 
 /// Tells the world about a pass: log line, event, status, metrics; all are renderings of the pass.
 package struct PassReporter: Sendable {
@@ -34,11 +34,11 @@ package struct PassReporter: Sendable {
     _ pass: Pass, _ memory: inout AutoscalerMemory, tookFrom began: MonotonicTime, mayAct: @Sendable () -> Bool
   ) async -> Bool {
     tell(pass, &memory)
-    onPass(pass)
     let status = StatusReport.status(of: pass, previous: memory.status, state: memory.state)
     count(pass, status, tookFrom: began)
-    guard mayAct() else { return true }
-    return await write(status, pass, &memory)
+    let isWritten = mayAct() ? await write(status, pass, &memory) : true
+    onPass(pass)
+    return isWritten
   }
 
   /// Drops the series of an object that is gone.
@@ -61,7 +61,7 @@ package struct PassReporter: Sendable {
       memory.told = told
       metadata[LogKey.reason] = "\(trouble.reason)"
       logger.warning("\(key.name): \(trouble.message)", metadata: metadata)
-      events.record(about: pass.autoscaler, type: .warning, reason: trouble.reason, message: trouble.message)
+      record(pass, .warning, trouble.reason, trouble.message)
     }
   }
 
@@ -76,19 +76,22 @@ package struct PassReporter: Sendable {
     metadata[LogKey.reason] = "\(plan.bindingStep.rawValue)"
     logger.info("\(plan.logLine(name: pass.autoscaler.metadata.name))", metadata: metadata)
     if pass.hasWritten, let written = plan.write {
-      events.record(
-        about: pass.autoscaler, type: .normal, reason: "SuccessfulRescale",
-        message: "New size: \(written); reason: \(plan.eventMessage)")
+      record(pass, .normal, "SuccessfulRescale", "New size: \(written); reason: \(plan.eventMessage)")
     }
     for (index, collected) in pass.collected.enumerated() {
       guard let failure = collected.failure, plan.proposals.indices.contains(index) else { continue }
       let name = plan.proposals[index].name
       metadata[LogKey.error] = "\(failure)"
       logger.warning("\(pass.autoscaler.metadata.name): no value for metric \(name)", metadata: metadata)
-      events.record(
-        about: pass.autoscaler, type: .warning, reason: StatusReport.failureReason(pass, metric: index),
-        message: "no value for metric \(name): \(failure)")
+      record(
+        pass, .warning, plan.proposals[index].failureReason, "no value for metric \(name): \(failure)")
     }
+  }
+
+  private func record(_ pass: Pass, _ severity: CoreEvent.Severity, _ reason: String, _ message: String) {
+    events.record(
+      EventOccurrence(
+        object: ObjectReference(to: pass.autoscaler), severity: severity, reason: reason, message: message))
   }
 
   // MARK: Status
@@ -106,7 +109,7 @@ package struct PassReporter: Sendable {
       let request = try APIRequest.patch(
         SwarmAutoscaler.resource, pass.autoscaler.metadata.key, .status, .merge(body),
         WriteOptions(fieldManager: fieldManager, priority: .status))
-      _ = try await client.send(request)
+      _ = try await client.raw(request)
       memory.status = status
       memory.lastHistoryWrite = time.monotonicNow
       registry.increment(ControllerMetrics.statusWrites, ["success"])

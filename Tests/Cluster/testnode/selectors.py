@@ -7,7 +7,7 @@ import re
 from typing import Callable, Mapping
 
 Labels = Mapping[str, str]
-_TERM = re.compile(r"\s*(?:(!)\s*([^\s=!,()]+)|([^\s=!,()]+)\s*(?:(==|=|!=)\s*([^\s,()]*)|(?:\s(in|notin)\s*\(([^)]*)\)))?)\s*(?:,|$)")
+_TERM = re.compile(r"\s*(?:(!)\s*([^\s=!,()]+)|([^\s=!,()]+)\s*(?:(==|=|!=)\s*([\w.-]*)|(?:\s(in|notin)\s*\(([^)]*)\)))?)\s*(?:,|$)")
 
 
 @functools.lru_cache(maxsize=4096)

@@ -40,7 +40,7 @@ class Endpoint:
     @staticmethod
     def from_state(state: dict[str, Any]) -> Endpoint:
         """The admin's endpoint of a control plane, from its state.json."""
-        return Endpoint("127.0.0.1", state["ports"]["kube-apiserver"], Path(state["caFile"]), state["tokens"]["admin"])
+        return Endpoint(state["host"], state["ports"]["kube-apiserver"], Path(state["caFile"]), state["tokens"]["admin"])
 
     def context(self) -> ssl.SSLContext:
         """TLS settings: the cluster's own authority, no other."""

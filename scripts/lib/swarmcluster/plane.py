@@ -12,6 +12,8 @@ import re
 import secrets
 import shutil
 import signal
+import socket
+import ssl
 import subprocess
 import sys
 import tempfile
@@ -61,7 +63,7 @@ class Options:
     nodes: int = 1
     fault_proxy: bool = False
     watch_cache: bool = True
-    service_addresses: Sequence[str] = ()
+    address: str = "127.0.0.1"
     metrics_source: str = "synthetic"
     extra_api_server: Sequence[str] = ()
     extra_controller_manager: Sequence[str] = ()
@@ -147,7 +149,7 @@ class ControlPlane:
         keys.mkdir(mode=0o700)
         authority = pki.make_authority(keys, "ca")
         names_of_server = ["DNS:localhost", "DNS:kubernetes", "DNS:kubernetes.default", "DNS:kubernetes.default.svc", "IP:127.0.0.1"]
-        names_of_server += [f"IP:{address}" for address in (SERVICE_ADDRESS, *options.service_addresses)]
+        names_of_server += [f"IP:{SERVICE_ADDRESS}", f"IP:{options.address}"]
         pki.make_certificate(keys, "server", authority, "/CN=kube-apiserver", names_of_server)
         pki.make_certificate(keys, "admin", authority, "/O=system:masters/CN=admin-certificate")
         pki.make_certificate(keys, "kubelet-client", authority, "/O=system:masters/CN=kube-apiserver-kubelet-client")
@@ -164,10 +166,11 @@ class ControlPlane:
             f'{tokens["nobody"]},nobody,nobody,"swarmscale:nobody"\n',
         )
         _write_private(folder / "token", tokens["admin"])
-        server = f"https://127.0.0.1:{ports['kube-apiserver']}"
+        server = f"https://{options.address}:{ports['kube-apiserver']}"
         self.state = {
             "version": 1,
             "folder": str(folder),
+            "host": options.address,
             "server": server,
             "caFile": str(authority.certificate),
             "kubeconfig": str(folder / "kubeconfig"),
@@ -227,14 +230,20 @@ class ControlPlane:
             commands["fault-proxy"] = [
                 sys.executable, str(REPOSITORY / "Tests/Cluster/fault_proxy.py"), "--state", str(self.state_file),
             ]  # fmt: skip
-        return {name: {"arguments": arguments, "log": str(self.log(name))} for name, arguments in commands.items()}
+        urls = {
+            "etcd": f"{etcd}/health",
+            "kube-controller-manager": f"https://127.0.0.1:{ports['kube-controller-manager']}/healthz",
+            "test-node": f"http://127.0.0.1:{ports['control']}/ready",
+            "fault-proxy": f"http://127.0.0.1:{ports['fault-control']}/ready",
+        }
+        return {name: component_entry(arguments, self.log(name), urls.get(name)) for name, arguments in commands.items()}
 
     def _api_server(self, options: Options, binaries: Path) -> list[str]:
         ports, keys = self.state["ports"], self.folder / "pki"
         return [
             str(binaries / "kube-apiserver"),
             f"--etcd-servers=http://127.0.0.1:{ports['etcd']}",
-            "--bind-address=127.0.0.1", f"--secure-port={ports['kube-apiserver']}", "--advertise-address=127.0.0.1",
+            f"--bind-address={options.address}", f"--secure-port={ports['kube-apiserver']}", f"--advertise-address={options.address}",
             f"--tls-cert-file={keys / 'server.crt'}", f"--tls-private-key-file={keys / 'server.key'}",
             f"--cert-dir={keys}", f"--client-ca-file={keys / 'ca.crt'}",
             f"--token-auth-file={self.folder / 'tokens.csv'}", "--authorization-mode=RBAC",
@@ -269,12 +278,14 @@ class ControlPlane:
         ]  # fmt: skip
 
     def _start_all(self, options: Options) -> None:
-        for name in ("etcd", "kube-apiserver"):
-            self.launch(name)
+        # The test node keeps trying until the API server is there; started now, it is ready when that is.
+        for name in ("etcd", "kube-apiserver", "test-node"):
+            if name in self.state["components"]:
+                self.launch(name)
         report(f"etcd and kube-apiserver {self.state['kubernetesVersion']} started; waiting for them")
         self.wait_ready("etcd")
         self.wait_ready("kube-apiserver")
-        for name in ("kube-controller-manager", "test-node", "fault-proxy"):
+        for name in ("kube-controller-manager", "fault-proxy"):
             if name in self.state["components"]:
                 self.launch(name)
         if options.metrics:
@@ -305,20 +316,15 @@ class ControlPlane:
         identity = self.identity(component)
         if identity is not None and identity.is_alive:
             raise ClusterError(f"{component} runs already (process {identity.pid})")
-        started = start_daemon(entry["arguments"], self.log(component), GO_ENVIRONMENT)
+        started = start_daemon(entry["arguments"], Path(entry["log"]), {**GO_ENVIRONMENT, **entry["environment"]})
         entry["pid"], entry["startTime"] = started.pid, started.start_time
         self.save()
 
     def wait_ready(self, component: str, seconds: float = 60) -> None:
         """Waits until a component serves."""
-        attempts = {
-            "etcd": lambda: _http_ok(f"http://127.0.0.1:{self.state['ports']['etcd']}/health"),
-            "kube-apiserver": self._api_server_ready,
-            "kube-controller-manager": lambda: self._tls_ok("kube-controller-manager", "/healthz"),
-            "test-node": lambda: _http_ok(f"{self.state['controlURL']}/ready"),
-            "fault-proxy": lambda: _http_ok(f"{self.state['faultControlURL']}/ready"),
-        }
-        poll(f"{component} ready", seconds, attempts[component], self._all_alive)
+        url = self._entry(component)["readyURL"]
+        attempt = self._api_server_ready if component == "kube-apiserver" else lambda: answers(url)
+        poll(f"{component} ready", seconds, attempt, self._all_alive)
 
     def _api_server_ready(self) -> bool:
         connection = self.connection(timeout=5)
@@ -328,17 +334,6 @@ class ControlPlane:
             return False
         finally:
             connection.close()
-
-    def _tls_ok(self, component: str, path: str) -> bool:
-        import ssl
-
-        context = ssl.create_default_context()
-        context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-        try:
-            with urllib.request.urlopen(f"https://127.0.0.1:{self.state['ports'][component]}{path}", timeout=5, context=context) as answer:
-                return bool(answer.status == 200)
-        except OSError:
-            return False
 
     def stop(self, component: str, kill: bool = False) -> None:
         """Ends a component; `start` brings it back at the same ports."""
@@ -399,7 +394,11 @@ class ControlPlane:
         """Ends every process of this control plane and removes what it wrote. A folder without one is no error."""
         if self.state_file.exists():
             self.load()
-            for name in ("supervisor", *reversed(COMPONENTS)):
+            if "node" in self.state:
+                from .node import RealNode
+
+                RealNode(self).down()
+            for name in ("supervisor", *reversed(self.state["components"])):
                 identity = self.identity(name) if name != "supervisor" else self._supervisor()
                 # Nothing is worth saving, so nothing needs time to end well.
                 if identity is not None and identity.pid != os.getpid() and identity.is_alive:
@@ -409,7 +408,7 @@ class ControlPlane:
         for name in ("etcd", "pki"):
             shutil.rmtree(self.folder / name, ignore_errors=True)
         if not keep_logs:
-            for name in (*COMPONENTS, "supervisor"):
+            for name in {*COMPONENTS, *self.state.get("components", {}), "supervisor"}:
                 self.log(name).unlink(missing_ok=True)
         (self.folder / ".lock").unlink(missing_ok=True)
         with contextlib.suppress(OSError):
@@ -522,12 +521,26 @@ def _direct() -> urllib.request.OpenerDirector:
     return urllib.request.build_opener(urllib.request.ProxyHandler({}))
 
 
-def _http_ok(url: str) -> bool:
+def answers(url: str) -> bool:
+    """Whether a health URL says yes. `unix:PATH`: whether somebody accepts there. Certificates of such ports are nobody's business."""
+    if url.startswith("unix:"):
+        with socket.socket(socket.AF_UNIX) as probe:
+            return probe.connect_ex(url.removeprefix("unix:")) == 0
+    context = ssl.create_default_context()
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
     try:
-        with _direct().open(url, timeout=5) as answer:
+        with opener.open(url, timeout=5) as answer:
             return bool(answer.status == 200)
     except OSError:
         return False
+
+
+def component_entry(
+    arguments: Sequence[str], log: Path, ready_url: str | None, environment: dict[str, str] | None = None
+) -> dict[str, Any]:
+    """What state.json keeps of a component."""
+    return {"arguments": list(arguments), "log": str(log), "readyURL": ready_url, "environment": environment or {}}
 
 
 def _post(url: str, body: dict[str, Any]) -> dict[str, Any]:

@@ -1,0 +1,1 @@
+"""A TLS proxy in front of the API server that misbehaves as told."""
