@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Tests of the test infrastructure itself, against a real control plane. Prints `N passed, N failed` at the end.
 
-  Tests/Cluster/selftest.py              all
-  Tests/Cluster/selftest.py -k faults    those whose name has `faults`
+Tests/Cluster/selftest.py              all
+Tests/Cluster/selftest.py -k faults    those whose name has `faults`
 """
 
 from __future__ import annotations
@@ -100,7 +100,9 @@ class ClusterTests(unittest.TestCase):
     @classmethod
     def setUpClass(cls) -> None:
         cls.folder = Path(tempfile.mkdtemp(prefix="swarmscale-selftest."))
-        subprocess.run([PROGRAM, "up", str(cls.folder), "--fault-proxy", "--watch-pid", str(os.getpid())], check=True, stdout=subprocess.DEVNULL)
+        subprocess.run(
+            [PROGRAM, "up", str(cls.folder), "--fault-proxy", "--watch-pid", str(os.getpid())], check=True, stdout=subprocess.DEVNULL
+        )
         cls.state = json.loads((cls.folder / "state.json").read_text())
 
     @classmethod
@@ -167,7 +169,12 @@ class ClusterTests(unittest.TestCase):
         self.assertIn("False", [c["status"] for c in running["status"]["conditions"] if c["type"] == "Ready"])
         self.ready("slow", 1)
         begin = time.monotonic()
-        self.api.json("PATCH", f"/apis/apps/v1/namespaces/{self.namespace}/deployments/slow", {"spec": {"replicas": 0}}, "application/merge-patch+json")
+        self.api.json(
+            "PATCH",
+            f"/apis/apps/v1/namespaces/{self.namespace}/deployments/slow",
+            {"spec": {"replicas": 0}},
+            "application/merge-patch+json",
+        )
         eventually("no pods", lambda: not self.pods())
         self.assertGreater(time.monotonic() - begin, 0.9)
 
@@ -182,7 +189,9 @@ class ClusterTests(unittest.TestCase):
     def test_pods_fail_and_are_replaced(self) -> None:
         self.deploy("f", 3)
         self.ready("f", 3)
-        failed = control(f"{self.node}/pods", "POST", {"namespace": self.namespace, "selector": "app=f", "count": 1, "action": "fail"})["pods"]
+        failed = control(f"{self.node}/pods", "POST", {"namespace": self.namespace, "selector": "app=f", "count": 1, "action": "fail"})[
+            "pods"
+        ]
         self.assertEqual(len(failed), 1)
         eventually("a fourth pod", lambda: len(self.pods()) == 4)
         self.ready("f", 3)
@@ -190,9 +199,26 @@ class ClusterTests(unittest.TestCase):
     def test_custom_and_external_metrics(self) -> None:
         self.deploy("m", 4)
         self.ready("m", 4)
-        control(f"{self.node}/custom", "PUT", {"namespace": self.namespace, "metric": "jobs", "selector": "app=m", "value": {"total": "10"}})
-        control(f"{self.node}/custom", "PUT", {"namespace": self.namespace, "metric": "backlog", "resource": "services", "name": "q", "value": "77"})
-        control(f"{self.node}/external", "PUT", {"namespace": self.namespace, "metric": "queue", "values": [{"value": "30", "labels": {"q": "a"}}, {"value": {"total": "8", "dividedByPods": "app=m"}, "labels": {"q": "b"}}]})  # fmt: skip
+        control(
+            f"{self.node}/custom", "PUT", {"namespace": self.namespace, "metric": "jobs", "selector": "app=m", "value": {"total": "10"}}
+        )
+        control(
+            f"{self.node}/custom",
+            "PUT",
+            {"namespace": self.namespace, "metric": "backlog", "resource": "services", "name": "q", "value": "77"},
+        )
+        control(
+            f"{self.node}/external",
+            "PUT",
+            {
+                "namespace": self.namespace,
+                "metric": "queue",
+                "values": [
+                    {"value": "30", "labels": {"q": "a"}},
+                    {"value": {"total": "8", "dividedByPods": "app=m"}, "labels": {"q": "b"}},
+                ],
+            },
+        )
         base = f"/apis/custom.metrics.k8s.io/v1beta2/namespaces/{self.namespace}"
         values = self.raw(query(f"{base}/pods/*/jobs", labelSelector="app=m"))[1]["items"]
         self.assertEqual([value["value"] for value in values], ["2500m"] * 4)
@@ -247,7 +273,10 @@ class ClusterTests(unittest.TestCase):
 
     def proxied(self, timeout: float = 10) -> Connection:
         """A connection through the fault proxy."""
-        return Connection(Endpoint("127.0.0.1", self.state["ports"]["fault-proxy"], Path(self.state["faultCAFile"]), self.state["tokens"]["admin"]), timeout)
+        return Connection(
+            Endpoint("127.0.0.1", self.state["ports"]["fault-proxy"], Path(self.state["faultCAFile"]), self.state["tokens"]["admin"]),
+            timeout,
+        )
 
     def rule(self, **fields: Any) -> None:
         """The one rule from now on, for the paths of this test."""
@@ -266,7 +295,9 @@ class ClusterTests(unittest.TestCase):
     def make_maps(self, count: int) -> None:
         """Config maps, for something to watch."""
         for index in range(count):
-            self.api.json("POST", f"/api/v1/namespaces/{self.namespace}/configmaps", {"metadata": {"name": f"map-{index}"}, "data": {"x": "y" * 1000}})
+            self.api.json(
+                "POST", f"/api/v1/namespaces/{self.namespace}/configmaps", {"metadata": {"name": f"map-{index}"}, "data": {"x": "y" * 1000}}
+            )
 
     def test_faults_answer_in_place_of_the_server(self) -> None:
         path = f"/api/v1/namespaces/{self.namespace}/configmaps"
@@ -334,7 +365,13 @@ class ClusterTests(unittest.TestCase):
         thread.join()
 
     def test_faults_wrong_rules_are_refused(self) -> None:
-        for rule in ({"do": {"stats": 1}}, {"do": {"drop": "later"}}, {"path": "(", "do": {}}, {"do": {"status": 500, "drop": "before"}}, {}):
+        for rule in (
+            {"do": {"stats": 1}},
+            {"do": {"drop": "later"}},
+            {"path": "(", "do": {}},
+            {"do": {"status": 500, "drop": "before"}},
+            {},
+        ):
             with self.assertRaises(urllib.error.HTTPError) as raised:
                 control(f"{self.faults}/rules", "POST", rule)
             self.assertEqual(raised.exception.code, 400)
@@ -413,7 +450,10 @@ def main() -> int:
     program = unittest.main(exit=False, verbosity=2, warnings="ignore")
     result = program.result
     failed = len(result.failures) + len(result.errors) + len(result.unexpectedSuccesses)
-    print(f"{result.testsRun - failed - len(result.skipped)} passed, {failed} failed" + (f", {len(result.skipped)} skipped" if result.skipped else ""))
+    print(
+        f"{result.testsRun - failed - len(result.skipped)} passed, {failed} failed"
+        + (f", {len(result.skipped)} skipped" if result.skipped else "")
+    )
     return 1 if failed or result.testsRun == 0 else 0
 
 

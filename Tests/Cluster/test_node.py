@@ -27,7 +27,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--state", type=Path, required=True, metavar="FILE", help="state.json of the control plane")
     parser.add_argument("--nodes", type=int, default=1, metavar="N", help="number of nodes to play; 0 for metrics alone")
-    parser.add_argument("--source", choices=("synthetic", "kubelet"), default="synthetic", help="where the use of CPU and memory comes from: what tests set, or the kubelets' /stats/summary")  # fmt: skip
+    parser.add_argument(
+        "--source",
+        choices=("synthetic", "kubelet"),
+        default="synthetic",
+        help="where the use of CPU and memory comes from: what tests set, or the kubelets' /stats/summary",
+    )
     arguments = parser.parse_args()
     state = json.loads(arguments.state.read_text(encoding="utf-8"))
     # The watch thread must not starve behind the handlers: hand over often.

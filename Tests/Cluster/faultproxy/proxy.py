@@ -218,9 +218,7 @@ class Exchange:
 
     # -- Answer
 
-    async def _send_answer(
-        self, request: Request, entry: LogEntry, action: Action, answer: tuple[int, str, list[tuple[str, str]]]
-    ) -> None:
+    async def _send_answer(self, request: Request, entry: LogEntry, action: Action, answer: tuple[int, str, list[tuple[str, str]]]) -> None:
         status, reason, headers = answer
         kept = {name.lower(): value for name, value in headers}
         lines = [f"{name}: {value}\r\n" for name, value in headers if name.lower() not in HOP_HEADERS]
@@ -229,7 +227,9 @@ class Exchange:
             async for _ in pieces:
                 pass
             content = action.replaceBody.encode()
-            await self._write((f"HTTP/1.1 {status} {reason}\r\n" + "".join(lines) + f"Content-Length: {len(content)}\r\n\r\n").encode("latin-1") + content)
+            await self._write(
+                (f"HTTP/1.1 {status} {reason}\r\n" + "".join(lines) + f"Content-Length: {len(content)}\r\n\r\n").encode("latin-1") + content
+            )
             entry.bytes = len(content)
             return
         chunked = "content-length" not in kept and request.method != "HEAD" and status not in (204, 304)
@@ -316,7 +316,7 @@ class Exchange:
         iterator = pieces.__aiter__()
         try:
             while True:
-                following = asyncio.ensure_future(iterator.__anext__())  # type: ignore[arg-type]
+                following = asyncio.ensure_future(iterator.__anext__())
                 await asyncio.wait({gone, following}, return_when=asyncio.FIRST_COMPLETED)
                 if not following.done():
                     raise ClientGone
@@ -346,7 +346,7 @@ class Exchange:
             try:
                 if not await asyncio.wait_for(self.reader.read(1), 0.1):
                     raise ClientGone
-            except asyncio.TimeoutError:
+            except TimeoutError:
                 continue
             except RuntimeError:
                 # The stream's own wait for the client reads already: then its end shows in the transport.
@@ -403,7 +403,9 @@ class FaultProxy:
                 except LookupError as error:
                     status, answer = 404, {"error": str(error)}
                 content = json.dumps(answer).encode()
-                writer.write(f"HTTP/1.1 {status} -\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n".encode() + content)
+                writer.write(
+                    f"HTTP/1.1 {status} -\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n".encode() + content
+                )
                 await writer.drain()
         except (OSError, asyncio.IncompleteReadError):
             pass
@@ -490,5 +492,23 @@ def _header(line: str) -> tuple[str, str]:
 
 
 def _status_object(code: int, message: str, reason: str | None) -> dict[str, Any]:
-    known = {401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 409: "Conflict", 410: "Expired", 429: "TooManyRequests", 500: "InternalError", 503: "ServiceUnavailable", 504: "Timeout"}  # fmt: skip
-    return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message, "reason": reason or known.get(code, "Unknown"), "code": code}
+    known = {
+        401: "Unauthorized",
+        403: "Forbidden",
+        404: "NotFound",
+        409: "Conflict",
+        410: "Expired",
+        429: "TooManyRequests",
+        500: "InternalError",
+        503: "ServiceUnavailable",
+        504: "Timeout",
+    }
+    return {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Failure",
+        "message": message,
+        "reason": reason or known.get(code, "Unknown"),
+        "code": code,
+    }

@@ -133,7 +133,10 @@ class LoadBook(UsageSource):
     def describe(self) -> dict[str, Any]:
         """For GET /state."""
         with self._lock:
-            return {"loads": [{"namespace": load.namespace, "selector": load.selector} for load in self._loads], "overrides": len(self._overrides)}
+            return {
+                "loads": [{"namespace": load.namespace, "selector": load.selector} for load in self._loads],
+                "overrides": len(self._overrides),
+            }
 
     def encode(self, namespace: str, pods: list[Pod], at: datetime) -> list[bytes]:
         """PodMetrics of pods of one namespace. Pods alike share the encoded end of the object, so 10,000 take milliseconds."""
@@ -178,7 +181,12 @@ class LoadBook(UsageSource):
     def nodes(self, at: datetime) -> list[dict[str, Any]]:
         """The sum over all pods, on the first node; the rest are idle."""
         return [
-            {"metadata": {"name": name}, "timestamp": timestamp_text(at), "window": f"{WINDOW_SECONDS}s", "usage": {"cpu": "100m", "memory": "1048576Ki"}}
+            {
+                "metadata": {"name": name},
+                "timestamp": timestamp_text(at),
+                "window": f"{WINDOW_SECONDS}s",
+                "usage": {"cpu": "100m", "memory": "1048576Ki"},
+            }
             for name in self._nodes
         ]
 
@@ -294,7 +302,11 @@ class MetricBook:
     def of_pods(self, namespace: str, metric: str, selector: str, metric_selector: str) -> list[tuple[str, Fraction]] | None:
         """Values of the matching pods; None when nobody has heard of the metric."""
         with self._lock:
-            known = [(chosen, amount, labels) for (place, name, chosen), (amount, labels) in self._pods.items() if (place, name) == (namespace, metric)]
+            known = [
+                (chosen, amount, labels)
+                for (place, name, chosen), (amount, labels) in self._pods.items()
+                if (place, name) == (namespace, metric)
+            ]
         known = [entry for entry in known if compile_selector(metric_selector)(entry[2])]
         if not known:
             return None
@@ -415,5 +427,3 @@ class FaultBook:
 def utc_now() -> datetime:
     """The wall clock."""
     return datetime.now(timezone.utc)
-
-

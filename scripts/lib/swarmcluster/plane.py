@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import fcntl
+import functools
 import hashlib
 import json
 import os
@@ -153,7 +154,9 @@ class ControlPlane:
         pki.make_certificate(keys, "server", authority, "/CN=kube-apiserver", names_of_server)
         pki.make_certificate(keys, "admin", authority, "/O=system:masters/CN=admin-certificate")
         pki.make_certificate(keys, "kubelet-client", authority, "/O=system:masters/CN=kube-apiserver-kubelet-client")
-        pki.make_certificate(keys, "metrics", authority, "/CN=test-metrics", ["DNS:localhost", "DNS:test-metrics.kube-system.svc", "IP:127.0.0.1"])
+        pki.make_certificate(
+            keys, "metrics", authority, "/CN=test-metrics", ["DNS:localhost", "DNS:test-metrics.kube-system.svc", "IP:127.0.0.1"]
+        )
         front = pki.make_authority(keys, "front-proxy-ca")
         pki.make_certificate(keys, "front-proxy-client", front, "/CN=front-proxy-client")
         pki.make_public_key(pki.make_key(keys / "service-account.key"), keys / "service-account.pub")
@@ -300,7 +303,7 @@ class ControlPlane:
         connection = self.connection()
         for group, version in METRICS_APIS:
             path = f"/apis/{group}/{version}"
-            poll(f"aggregated API {path}", 40, lambda path=path: connection.request("GET", path)[0] == 200, self._all_alive)
+            poll(f"aggregated API {path}", 40, functools.partial(_is_served, connection, path), self._all_alive)
 
     def _all_alive(self) -> None:
         for name in self.state["components"]:
@@ -360,7 +363,8 @@ class ControlPlane:
 
     def _entry(self, component: str) -> dict[str, Any]:
         try:
-            return self.state["components"][component]
+            entry: dict[str, Any] = self.state["components"][component]
+            return entry
         except KeyError:
             known = ", ".join(self.state["components"])
             raise ClusterError(f"this control plane has no component {component}; it has: {known}") from None
@@ -455,6 +459,10 @@ def install_metrics_apis(connection: Connection, port: int) -> None:
                 },
             },
         )  # fmt: skip
+
+
+def _is_served(connection: Connection, path: str) -> bool:
+    return connection.request("GET", path)[0] == 200
 
 
 def apply(connection: Connection, collection: str, body: dict[str, Any]) -> None:
