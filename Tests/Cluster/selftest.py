@@ -29,7 +29,6 @@ sys.path[:0] = [str(ROOT / "Tests/Cluster"), str(ROOT / "scripts/lib")]
 from swarmcluster.api import APIStatusError, Connection, Endpoint, list_all, query  # noqa: E402
 from swarmcluster.plane import ControlPlane  # noqa: E402
 from swarmcluster.processes import ProcessIdentity  # noqa: E402
-
 from testnode.quantities import cpu_text, memory_text, parse, value_text  # noqa: E402
 from testnode.selectors import compile_selector  # noqa: E402
 

@@ -15,7 +15,6 @@ sys.dont_write_bytecode = True
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2] / "scripts/lib")]
 
 from swarmcluster.api import Endpoint  # noqa: E402
-
 from testnode.load import FaultBook, LoadBook, MetricBook, UsageSource  # noqa: E402
 from testnode.node import TestNode  # noqa: E402
 from testnode.servers import ControlServer, MetricsServer  # noqa: E402

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import socket
 import ssl
 import struct
-import urllib.parse
-from dataclasses import asdict
 from typing import Any, AsyncIterator
 
-from .rules import Action, BadRule, LogEntry, Records, Request, Rule
+from .rules import Action, LogEntry, Records, Request, Rule
 
 HEAD_LIMIT = 256 * 1024
 HOP_HEADERS = {"connection", "keep-alive", "proxy-connection", "transfer-encoding", "content-length", "expect"}
@@ -110,7 +107,7 @@ class Exchange:
         head = await self.reader.readuntil(b"\r\n\r\n")
         first, *lines = head.decode("latin-1").split("\r\n")[:-2]
         method, target, _ = first.split(" ", 2)
-        return Request(method, target, [_header(line) for line in lines])
+        return Request(method, target, [header_of(line) for line in lines])
 
     async def _serve(self, request: Request, entry: LogEntry) -> None:
         rule = self.proxy.match(request)
@@ -187,7 +184,7 @@ class Exchange:
             first, *lines = head.decode("latin-1").split("\r\n")[:-2]
             _, status, *reason = first.split(" ", 2)
             if int(status) >= 200:
-                return int(status), reason[0] if reason else "", [_header(line) for line in lines]
+                return int(status), reason[0] if reason else "", [header_of(line) for line in lines]
 
     def _forget_upstream(self) -> None:
         if self.upstream_writer is not None:
@@ -370,7 +367,6 @@ class FaultProxy:
         self.records = Records()
         self.rules: list[Rule] = []
         self.exchanges: set[Exchange] = set()
-        self._rule_number = 0
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection of a client."""
@@ -384,91 +380,6 @@ class FaultProxy:
     def match(self, request: Request) -> Rule | None:
         """The first rule that takes the request."""
         return next((rule for rule in self.rules if rule.applies(request)), None)
-
-    # -- Control endpoint
-
-    async def control(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection of a test: plain HTTP, loopback."""
-        try:
-            while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-                first, *lines = head.split("\r\n")[:-2]
-                method, target, _ = first.split(" ", 2)
-                length = next((int(value) for name, value in map(_header, lines) if name.lower() == "content-length"), 0)
-                try:
-                    body = json.loads(await reader.readexactly(length)) if length else None
-                    status, answer = 200, self.route(method, target, body)
-                except (BadRule, ValueError, TypeError, re.error) as error:
-                    status, answer = 400, {"error": str(error)}
-                except LookupError as error:
-                    status, answer = 404, {"error": str(error)}
-                content = json.dumps(answer).encode()
-                writer.write(
-                    f"HTTP/1.1 {status} -\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n".encode() + content
-                )
-                await writer.drain()
-        except (OSError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
-
-    def route(self, method: str, target: str, body: Any) -> Any:
-        """Carries out one control request."""
-        url = urllib.parse.urlsplit(target)
-        parameters = dict(urllib.parse.parse_qsl(url.query))
-        match (method, url.path):
-            case ("GET", "/ready"):
-                return {"ready": True}
-            case ("GET", "/rules"):
-                return [asdict(rule) for rule in self.rules]
-            case ("PUT", "/rules"):
-                self.rules = [self._rule(entry) for entry in body]
-                return {"names": [rule.name for rule in self.rules]}
-            case ("POST", "/rules"):
-                self.rules.append(self._rule(body))
-                return {"name": self.rules[-1].name}
-            case ("DELETE", "/rules"):
-                chosen = parameters.get("name")
-                self.rules = [rule for rule in self.rules if chosen is not None and rule.name != chosen]
-                return {"ok": True}
-            case ("GET", "/counters"):
-                return self._counters()
-            case ("DELETE", "/counters" | "/log"):
-                self.records.clear()
-                return {"ok": True}
-            case ("GET", "/log"):
-                return self.records.entries(int(parameters.get("since", 0)), parameters.get("match", ""))
-            case ("POST", "/drop" | "/stall" | "/resume"):
-                return {"connections": self._at_once(url.path, body or {})}
-        raise LookupError(f"no such control: {method} {url.path}; see Tests/Cluster/README.md")
-
-    def _rule(self, body: dict[str, Any]) -> Rule:
-        self._rule_number += 1
-        return Rule.of(body, self._rule_number)
-
-    def _counters(self) -> dict[str, Any]:
-        serving = [exchange.request for exchange in self.exchanges if exchange.request is not None]
-        return {
-            "requests": sum(self.records.kinds.values()),
-            "byKind": dict(sorted(self.records.kinds.items())),
-            "byStatus": dict(sorted(self.records.statuses.items())),
-            "rules": {rule.name: rule.hits for rule in self.rules},
-            "openConnections": len(self.exchanges),
-            "openWatches": sum(request.is_watch for request in serving),
-        }
-
-    def _at_once(self, what: str, body: dict[str, Any]) -> int:
-        """Drops, stalls or resumes connections that are open now: those whose present request matches, or all."""
-        wanted, only_watches = re.compile(body.get("path", "")), body.get("watch")
-        count = 0
-        for exchange in list(self.exchanges):
-            request = exchange.request
-            if "path" in body or only_watches is not None:
-                if request is None or not wanted.search(request.target) or only_watches not in (None, request.is_watch):
-                    continue
-            {"/drop": exchange.reset, "/stall": exchange.freeze, "/resume": exchange.thaw}[what]()
-            count += 1
-        return count
 
 
 async def _chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
@@ -486,7 +397,8 @@ def _chunk(piece: bytes) -> bytes:
     return b"%x\r\n%s\r\n" % (len(piece), piece) if piece else b""
 
 
-def _header(line: str) -> tuple[str, str]:
+def header_of(line: str) -> tuple[str, str]:
+    """Name and value of a header line."""
     name, _, value = line.partition(":")
     return name.strip(), value.strip()
 

@@ -19,8 +19,9 @@ from typing import Any, Sequence
 
 from .api import APIStatusError, Connection
 from .images import compile_static, libraries_of, write_image
-from .plane import REPOSITORY, ControlPlane, Options, apply, binary_version, component_entry, kubernetes_binaries, report
+from .plane import ControlPlane, Options, apply
 from .processes import ClusterError, ProcessIdentity, free_ports, poll
+from .support import REPOSITORY, binary_version, component_entry, kubernetes_binaries, report
 
 NODE = "swarmscale-node"
 BRIDGE = "swarmscale0"
