@@ -7,10 +7,16 @@ import PackageDescription
 let package = Package(
   name: "swarmscale",
   platforms: [.macOS(.v15)],
-  products: [],
+  products: [
+    .executable(name: "swarmscale", targets: ["swarmscale"]),
+    .executable(name: "swarmscale-controller", targets: ["swarmscale-controller"]),
+  ],
   dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
     .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
+    // Without its default traits: no swift-configuration, and FoundationEssentials instead of Foundation.
+    .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0", traits: []),
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
     .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
   ],
@@ -19,7 +25,8 @@ let package = Package(
     .target(name: "KubernetesCore"),
     .target(
       name: "KubernetesProtobuf",
-      dependencies: ["KubernetesCore", .product(name: "SwiftProtobuf", package: "swift-protobuf")]),
+      dependencies: ["KubernetesCore", .product(name: "SwiftProtobuf", package: "swift-protobuf")],
+      exclude: ["Protos"]),
 
     // MARK: Kubernetes, over libcurl
     .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"]), .brew(["curl"])]),
@@ -39,8 +46,47 @@ let package = Package(
     .target(name: "ScalingDecision", dependencies: ["KubernetesCore", "ScalingAPI"]),
     .target(name: "HPAReference", dependencies: ["KubernetesCore", "ScalingAPI"]),
 
+    // MARK: The controller
+    .target(name: "Observability", dependencies: [.product(name: "Logging", package: "swift-log")]),
+    .target(
+      name: "ScalingController",
+      dependencies: [
+        "KubernetesCore", "KubernetesProtobuf", "KubernetesRuntime", "ScalingAPI", "ScalingDecision", "Observability",
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+      ]),
+    .target(
+      name: "ControllerServer",
+      dependencies: [
+        .product(name: "Hummingbird", package: "hummingbird"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+      ]),
+    .target(
+      name: "ControllerCommand",
+      dependencies: [
+        "ControllerServer", "KubernetesClient", "KubernetesConfiguration", "KubernetesCore", "KubernetesRuntime",
+        "Observability", "ScalingAPI", "ScalingController", "ScalingDecision",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+        .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+      ]),
+
+    // MARK: Executables
+    .executableTarget(
+      name: "swarmscale",
+      dependencies: ["ControllerCommand", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
+    .executableTarget(
+      name: "swarmscale-controller",
+      dependencies: ["ControllerCommand", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
+
     // MARK: Tests
     .target(name: "TestSupport", dependencies: ["KubernetesCore"], path: "Tests/TestSupport"),
+    .testTarget(name: "TidyTests"),
+    .testTarget(
+      name: "ObservabilityTests",
+      dependencies: ["Observability", .product(name: "Logging", package: "swift-log")]),
     .testTarget(name: "KubernetesCoreTests", dependencies: ["KubernetesCore", "TestSupport"]),
     .testTarget(
       name: "KubernetesProtobufTests", dependencies: ["KubernetesProtobuf", "KubernetesCore", "TestSupport"]),
@@ -51,7 +97,7 @@ let package = Package(
     .testTarget(
       name: "KubernetesRuntimeTests",
       dependencies: ["KubernetesRuntime", "KubernetesCore", "KubernetesProtobuf", "TestSupport"]),
-    .testTarget(name: "ScalingAPITests", dependencies: ["ScalingAPI", "KubernetesCore", "TestSupport"]),
+    .testTarget(name: "ScalingAPITests", dependencies: ["ScalingAPI", "KubernetesCore", "TestSupport", "Yams"]),
     .testTarget(
       name: "ScalingDecisionTests", dependencies: ["ScalingDecision", "ScalingAPI", "KubernetesCore", "TestSupport"]),
     .testTarget(

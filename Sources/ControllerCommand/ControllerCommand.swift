@@ -1,0 +1,158 @@
+package import ArgumentParser
+import ControllerServer
+import KubernetesClient
+import KubernetesConfiguration
+import KubernetesCore
+import KubernetesRuntime
+import Logging
+import Observability
+import ScalingAPI
+import ScalingController
+import ScalingDecision
+import ServiceLifecycle
+import UnixSignals
+
+#if canImport(FoundationEssentials)
+  import FoundationEssentials
+#else
+  import Foundation
+#endif
+
+/// The controller's command: parses flags, wires the parts, runs them until SIGTERM or SIGINT.
+package struct ControllerCommand: AsyncParsableCommand {
+  package static let configuration = CommandConfiguration(
+    commandName: "controller",
+    abstract: "Watch SwarmAutoscaler objects and scale their targets.",
+    discussion: """
+      Finds the cluster through --kubeconfig, else $KUBECONFIG, else the pod's service account, else ~/.kube/config. \
+      Writes one log line for each change of size and each change of the reasons, to standard error. SIGTERM and SIGINT \
+      end it in good order with exit code 0; 78 means that the configuration is wrong, 69 that it can't go on.
+
+      Try it beside a cluster:
+        kubectl apply -k manifests/crd
+        swarmscale-controller --kubeconfig ~/.kube/config --no-leader-election
+        kubectl apply -f examples/basic.yaml && kubectl get swa -w
+      """,
+    version: swarmscaleVersion)
+
+  @OptionGroup package var options: ControllerOptions
+
+  /// Makes the command.
+  package init() {}
+
+  package func run() async throws {
+    let time = SystemTimeSource()
+    let logger = makeLogger(time)
+    do {
+      try await run(time, logger)
+    } catch let error as KubernetesError where error.code == .misconfigured {
+      logger.error("the configuration can't be used", metadata: [LogKey.error: "\(error.message)"])
+      throw ExitCode(78)
+    } catch let error as ExitCode {
+      throw error
+    } catch {
+      logger.error("the controller ends", metadata: [LogKey.error: "\(error)"])
+      throw ExitCode(69)
+    }
+  }
+
+  private func makeLogger(_ time: SystemTimeSource) -> Logger {
+    let (format, level) = (options.logFormat, options.logLevel.level)
+    return Logger(label: "swarmscale") { label in
+      StructuredLogHandler(label: label, format: format, level: level) { time.wallNow.rfc3339Micro }
+    }
+  }
+
+  private func run(_ time: SystemTimeSource, _ logger: Logger) async throws {
+    let environment = ProcessInfo.processInfo.environment
+    let cluster = try loadClusterConfiguration(
+      explicitPath: options.kubeconfig, context: options.context, environment: environment)
+    let transport = try CurlTransport(
+      configuration: cluster,
+      credentials: credentialProvider(for: cluster, environment: environment, timeSource: time),
+      userAgent: "swarmscale/\(swarmscaleVersion)", timeSource: time)
+    let registry = MetricsRegistry(ControllerMetrics.families)
+    registry.onRender { registry in Self.refresh(registry, transport.statistics) }
+    let controller = ScalingControllerService(
+      transport: PrioritizingTransport(transport, timeSource: time),
+      configuration: try configuration(cluster, environment), registry: registry, time: time, logger: logger)
+    let server = ControllerServer(
+      endpoints: ControllerServerEndpoints(
+        liveness: { .ok },
+        readiness: { controller.notReadyReason.map { .failing($0) } ?? .ok },
+        metrics: { registry.render() }),
+      host: options.listen.host, port: options.listen.port, logger: logger.atMost(.notice),
+      onListening: { port in
+        logger.info("serving health and metrics", metadata: [LogKey.address: "\(options.listen.host):\(port)"])
+      })
+    logger.info(
+      "starting",
+      metadata: [LogKey.version: "\(swarmscaleVersion)", LogKey.address: "\(cluster.server)"])
+    let group = ServiceGroup(
+      configuration: .init(
+        services: [
+          .init(service: server, failureTerminationBehavior: .gracefullyShutdownGroup),
+          .init(service: controller, successTerminationBehavior: .gracefullyShutdownGroup),
+        ],
+        gracefulShutdownSignals: [.sigterm, .sigint], logger: logger.atMost(.notice)))
+    try await group.run()
+    await transport.shutdown()
+    logger.info("stopped")
+  }
+
+  private func configuration(
+    _ cluster: ClusterConfiguration, _ environment: [String: String]
+  ) throws -> ScalingControllerService.Configuration {
+    var defaults = ResolvedAutoscaler.Defaults()
+    defaults.syncPeriod = options.syncPeriod.duration
+    defaults.downscaleStabilization = options.downscaleStabilization.duration
+    do {
+      defaults.tolerance = try Quantity(options.tolerance)
+    } catch {
+      throw KubernetesError(.misconfigured, "--tolerance \(options.tolerance): \(error)")
+    }
+    let limits = DecisionLimits(
+      cpuInitializationPeriod: options.cpuInitializationPeriod.duration,
+      initialReadinessDelay: options.initialReadinessDelay.duration)
+    let instance = environment["POD_NAME"] ?? ProcessInfo.processInfo.hostName
+    return ScalingControllerService.Configuration(
+      namespace: options.namespace, workers: options.concurrentSyncs,
+      settings: .init(defaults: defaults, limits: limits),
+      election: options.leaderElection ? try election(cluster, environment, instance) : nil, instance: instance)
+  }
+
+  private func election(
+    _ cluster: ClusterConfiguration, _ environment: [String: String], _ instance: String
+  ) throws -> (lease: ObjectKey, configuration: LeaderElection.Configuration) {
+    let namespace =
+      options.leaderElectionNamespace ?? environment["POD_NAMESPACE"] ?? cluster.defaultNamespace
+    // The process id and a random part tell two runs on one host apart.
+    let identity = "\(instance)_\(UInt32.random(in: .min ... .max))"
+    guard
+      let configuration = LeaderElection.Configuration(
+        identity: identity, leaseDuration: options.leaseDuration.duration,
+        renewDeadline: options.renewDeadline.duration, retryPeriod: options.retryPeriod.duration)
+    else {
+      throw KubernetesError(
+        .misconfigured, "the lease durations don't fit: --retry-period < --renew-deadline < --lease-duration is needed")
+    }
+    return (ObjectKey(namespace: namespace, name: options.leaderElectionName), configuration)
+  }
+
+  private static func refresh(_ registry: MetricsRegistry, _ statistics: CurlTransportStatistics) {
+    registry.set(ControllerMetrics.apiConnections, to: Double(statistics.connectionsOpened))
+    for (index, count) in statistics.responsesByClass.enumerated() {
+      registry.set(ControllerMetrics.apiRequests, to: Double(count), ["\(index + 1)xx"])
+    }
+    registry.set(ControllerMetrics.apiRequests, to: Double(statistics.failures), ["failed"])
+  }
+}
+
+extension Logger {
+  /// This logger, silent below `level` unless it's more verbose on purpose.
+  fileprivate func atMost(_ level: Logger.Level) -> Logger {
+    var logger = self
+    if logLevel >= .info { logger.logLevel = max(logLevel, level) }
+    return logger
+  }
+}

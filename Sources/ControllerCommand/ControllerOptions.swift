@@ -1,0 +1,94 @@
+package import ArgumentParser
+package import Logging
+package import Observability
+
+/// The flags of the controller, shared by `swarmscale-controller` and `swarmscale controller`.
+package struct ControllerOptions: ParsableArguments {
+  @Option(help: ArgumentHelp("Kubeconfig file.", discussion: "Default: the files in $KUBECONFIG, else the pod's service account, else ~/.kube/config."))
+  package var kubeconfig: String?
+
+  @Option(help: "Context of the kubeconfig. Default: its current context.")
+  package var context: String?
+
+  @Option(name: .shortAndLong, help: "Serve only autoscalers of this namespace. Default: all namespaces.")
+  package var namespace: String?
+
+  @Option(help: "Longest time between two decisions on one object; spec.syncPeriodSeconds overrides it.")
+  package var syncPeriod = DurationArgument(.seconds(15))
+
+  @Option(help: "How many autoscalers are worked on at the same time.")
+  package var concurrentSyncs = 8
+
+  @Option(help: "HOST:PORT for /healthz, /readyz and /metrics.")
+  package var listen = ListenAddress(host: "127.0.0.1", port: 8080)
+
+  @Flag(inversion: .prefixedNo, help: "Elect a leader by a Lease, so that several controllers can run; only the leader acts.")
+  package var leaderElection = true
+
+  @Option(help: "Namespace of the Lease. Default: the pod's namespace, else that of the kubeconfig's context.")
+  package var leaderElectionNamespace: String?
+
+  @Option(help: "Name of the Lease.")
+  package var leaderElectionName = "swarmscale-controller"
+
+  @Option(help: "How long a leader that has died keeps others waiting.")
+  package var leaseDuration = DurationArgument(.seconds(15))
+
+  @Option(help: "How long a leader tries to renew before it stops acting; shorter than the lease duration.")
+  package var renewDeadline = DurationArgument(.seconds(10))
+
+  @Option(help: "Pause between two tries to acquire or renew.")
+  package var retryPeriod = DurationArgument(.seconds(2))
+
+  @Option(help: "Tolerance of HPA-type targets where the spec names none, as a quantity: 100m is 10 %.")
+  package var tolerance = "100m"
+
+  @Option(help: "Scale-down stabilisation window where the spec names none.")
+  package var downscaleStabilization = DurationArgument(.seconds(300))
+
+  @Option(help: "How long after its start a pod's CPU still shows its start-up.")
+  package var cpuInitializationPeriod = DurationArgument(.seconds(300))
+
+  @Option(help: "How soon after its start an unready pod has never been ready.")
+  package var initialReadinessDelay = DurationArgument(.seconds(30))
+
+  @Option(help: "Log format: \(LogFormat.allCases.map(\.rawValue).joined(separator: " or ")).")
+  package var logFormat = LogFormat.logfmt
+
+  @Option(help: "Least level that is logged: trace, debug, info, notice, warning, error or critical.")
+  package var logLevel = LogLevel.info
+
+  /// Makes the options with their defaults.
+  package init() {}
+
+  package func validate() throws {
+    guard (1...256).contains(concurrentSyncs) else {
+      throw ValidationError("--concurrent-syncs must be from 1 to 256, not \(concurrentSyncs).")
+    }
+    guard syncPeriod.duration >= .seconds(1) else {
+      throw ValidationError("--sync-period must be at least 1s, not \(syncPeriod).")
+    }
+    let (retry, renew, lease) = (retryPeriod.duration, renewDeadline.duration, leaseDuration.duration)
+    guard .zero < retry, retry < renew, renew < lease else {
+      throw ValidationError(
+        "--retry-period (\(retryPeriod)) must be shorter than --renew-deadline (\(renewDeadline)), and that shorter than --lease-duration (\(leaseDuration))."
+      )
+    }
+  }
+}
+
+extension LogFormat: ExpressibleByArgument {}
+
+/// The levels of swift-log on the command line.
+package enum LogLevel: String, ExpressibleByArgument, CaseIterable, Sendable {
+  case trace
+  case debug
+  case info
+  case notice
+  case warning
+  case error
+  case critical
+
+  /// The same level for swift-log.
+  package var level: Logger.Level { Logger.Level(rawValue: rawValue) ?? .info }
+}

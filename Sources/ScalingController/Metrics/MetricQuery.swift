@@ -1,0 +1,32 @@
+package import KubernetesCore
+
+/// What one metric of a spec asks of the outside world: the part of it that a source needs to know.
+package enum MetricQuery: Hashable, Sendable {
+  /// CPU or memory of each pod, of one container or of all.
+  case resource(name: String, container: String?)
+  /// A number of each pod, from `custom.metrics.k8s.io`.
+  case pods(metric: String, selector: Selector)
+  /// A number of one object in the autoscaler's namespace, from `custom.metrics.k8s.io`.
+  case object(apiVersion: String, kind: String, name: String, metric: String, selector: Selector)
+  /// A number from outside, from `external.metrics.k8s.io`; all series are added.
+  case external(metric: String, selector: Selector)
+  /// Nothing: another part supplies the number (schedules, budgets, reports of the embedded library).
+  case none
+}
+
+/// Where to look: one target's pods.
+package struct MetricScope: Hashable, Sendable {
+  /// The autoscaler's namespace.
+  package var namespace: String
+  /// The target's pod selector.
+  package var podSelector: Selector
+  /// Whether many targets share the namespace, so that one list of all its pods is cheaper than one list each.
+  package var sharesNamespace: Bool
+
+  /// Names a scope.
+  package init(namespace: String, podSelector: Selector, sharesNamespace: Bool) {
+    self.namespace = namespace
+    self.podSelector = podSelector
+    self.sharesNamespace = sharesNamespace
+  }
+}

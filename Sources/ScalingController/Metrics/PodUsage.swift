@@ -1,0 +1,60 @@
+package import KubernetesCore
+
+/// What one pod used, per container, in thousandths of a core and of a byte.
+package struct PodUsage: Hashable, Sendable {
+  /// One container's use; nil where the metrics API didn't say.
+  package struct Container: Hashable, Sendable {
+    /// The container's name.
+    package var name: String
+    /// Thousandths of a core.
+    package var cpu: Int64?
+    /// Thousandths of a byte.
+    package var memory: Int64?
+  }
+
+  /// The pod's name.
+  package var pod: String
+  /// The end of the measuring window.
+  package var at: Timestamp
+  /// The length of the measuring window.
+  package var window: Duration
+  /// The containers.
+  package var containers: [Container]
+
+  /// The use of the named resource by one container, or by all; nil when any needed number is missing.
+  ///
+  /// As in the HPA, a pod with one silent container has no sample at all: a partial sum would look like idleness.
+  package func milli(of resource: String, container: String?) -> Int64? {
+    let keyPath: KeyPath<Container, Int64?>
+    switch resource {
+    case "cpu": keyPath = \.cpu
+    case "memory": keyPath = \.memory
+    default: return nil
+    }
+    if let container {
+      guard let found = containers.first(where: { $0.name == container }) else { return nil }
+      return found[keyPath: keyPath]
+    }
+    guard !containers.isEmpty else { return nil }
+    var total: Int64 = 0
+    for container in containers {
+      guard let value = container[keyPath: keyPath] else { return nil }
+      let (sum, overflow) = total.addingReportingOverflow(value)
+      total = overflow ? .max : sum
+    }
+    return total
+  }
+}
+
+extension PodUsage {
+  /// Reads the metrics API's form; `now` stands in for a missing timestamp.
+  package init(_ metrics: PodMetrics, now: Timestamp) {
+    pod = metrics.metadata.name
+    at = metrics.timestamp ?? now
+    window = metrics.window ?? .zero
+    containers = metrics.containers.map { container in
+      Container(
+        name: container.name, cpu: container.usage["cpu"]?.milliValue, memory: container.usage["memory"]?.milliValue)
+    }
+  }
+}

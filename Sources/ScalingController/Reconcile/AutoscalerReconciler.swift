@@ -1,0 +1,186 @@
+package import KubernetesCore
+package import KubernetesRuntime
+package import ScalingAPI
+package import ScalingDecision
+
+/// One pass over one autoscaler: observe, plan, execute, report, in this order and never mixed.
+package struct AutoscalerReconciler: Sendable {
+  /// The settings that the command line gives.
+  package struct Settings: Sendable {
+    /// What fills in specs.
+    package var defaults: ResolvedAutoscaler.Defaults
+    /// The constants of decisions.
+    package var limits: DecisionLimits
+    /// Our name in `managedFields`.
+    package var fieldManager: String
+    /// From how many autoscalers on one list of a namespace's pod metrics serves all of them.
+    package var sharedListThreshold: Int
+
+    /// Makes settings.
+    package init(
+      defaults: ResolvedAutoscaler.Defaults = .init(), limits: DecisionLimits = .init(),
+      fieldManager: String = "swarmscale-controller", sharedListThreshold: Int = 4
+    ) {
+      self.defaults = defaults
+      self.limits = limits
+      self.fieldManager = fieldManager
+      self.sharedListThreshold = sharedListThreshold
+    }
+  }
+
+  /// How often a conflicting write is decided anew within one pass.
+  private static let conflictRetries = 3
+
+  private let settings: Settings
+  private let lookup: any ClusterLookup
+  private let targets: ScaleTargets
+  private let collector: MetricsCollector
+  private let memories: AutoscalerMemories
+  private let reporter: PassReporter
+  private let time: any TimeSource
+  private let mayAct: @Sendable () -> Bool
+
+  /// Makes a reconciler; `mayAct` tells whether we (still) lead.
+  package init(
+    settings: Settings, lookup: any ClusterLookup, targets: ScaleTargets, collector: MetricsCollector,
+    memories: AutoscalerMemories, reporter: PassReporter, time: any TimeSource,
+    mayAct: @escaping @Sendable () -> Bool
+  ) {
+    self.settings = settings
+    self.lookup = lookup
+    self.targets = targets
+    self.collector = collector
+    self.memories = memories
+    self.reporter = reporter
+    self.time = time
+    self.mayAct = mayAct
+  }
+
+  /// Makes one pass over the autoscaler called `key` and tells when the next is due.
+  package func reconcile(_ key: ObjectKey) async -> WorkOutcome {
+    guard let autoscaler = lookup.autoscaler(key) else {
+      memories.forget(key)
+      reporter.forget(key)
+      return .done
+    }
+    guard mayAct() else { return .done }
+    let began = time.monotonicNow
+    var memory = memories.take(autoscaler)
+    var pass = Pass(autoscaler: autoscaler, now: time.wallNow)
+    do throws(Trouble) {
+      try await observe(&pass, &memory)
+      try await planAndExecute(&pass, &memory)
+    } catch {
+      pass.trouble = error
+    }
+    let reported = await reporter.report(pass, &memory, tookFrom: began, mayAct: mayAct)
+    memories.put(memory, for: key)
+    return outcome(pass, reported: reported)
+  }
+
+  // MARK: Observe
+
+  private func observe(_ pass: inout Pass, _ memory: inout AutoscalerMemory) async throws(Trouble) {
+    let compiled = try compile(pass.autoscaler, &memory)
+    pass.compiled = compiled
+    let namespace = pass.autoscaler.metadata.namespace
+    let reference = compiled.resolved.target
+    let target = try await targets.read(
+      apiVersion: reference.apiVersion, kind: reference.kind, name: reference.name, namespace: namespace)
+    pass.target = target
+    pass.now = time.wallNow
+    let rival = lookup.olderRival(of: pass.autoscaler)
+    if rival == nil, needsMetrics(target.scale, compiled.decision, memory.state) {
+      let scope = MetricScope(
+        namespace: namespace, podSelector: target.selector,
+        sharesNamespace: lookup.autoscalerCount(inNamespace: namespace) >= settings.sharedListThreshold)
+      pass.collected = await collector.collect(compiled.queries, in: scope)
+      pass.now = time.wallNow
+    }
+    pass.input = await input(pass, target, memory, rival: rival)
+  }
+
+  private func compile(
+    _ autoscaler: SwarmAutoscaler, _ memory: inout AutoscalerMemory
+  ) throws(Trouble) -> CompiledAutoscaler {
+    let metadata = autoscaler.metadata
+    if let compiled = memory.compiled, compiled.generation == metadata.generation, metadata.generation != 0,
+      compiled.annotations == metadata.annotations
+    {
+      return try compiled.result.get()
+    }
+    let result = Result { () throws(Trouble) in
+      try CompiledAutoscaler(autoscaler, defaults: settings.defaults, limits: settings.limits)
+    }
+    memory.compiled = (metadata.generation, metadata.annotations, result)
+    return try result.get()
+  }
+
+  /// Outside its bounds, and at a zero that somebody set by hand, the count is decided without metrics: then none are
+  /// read, so that an edit of the bounds takes effect at once while a metrics API hangs.
+  private func needsMetrics(_ scale: Scale, _ spec: DecisionSpec, _ state: DecisionState) -> Bool {
+    let replicas = Int(scale.replicas)
+    if replicas == 0 { return state.isScaledToZero && spec.minReplicas == 0 }
+    return replicas >= spec.minReplicas && replicas <= spec.maxReplicas
+  }
+
+  private func input(
+    _ pass: Pass, _ target: ScaleTarget, _ memory: AutoscalerMemory, rival: String?
+  ) async -> DecisionInput {
+    var foreign: ForeignWriter?
+    if let expected = memory.state.expectedReplicas, expected != Int(target.scale.replicas) {
+      foreign = ForeignWriter(await targets.managedFields(of: target), ownManager: settings.fieldManager)
+    }
+    let pods = lookup.pods(inNamespace: target.key.namespace, matching: target.selector)
+    return DecisionInput(
+      now: pass.now, specReplicas: Int(target.scale.replicas), statusReplicas: Int(target.scale.observedReplicas),
+      workers: pods.map(WorkerObservation.init), readings: pass.collected.map(\.reading), foreignWriter: foreign,
+      olderRival: rival)
+  }
+
+  // MARK: Plan and execute
+
+  private func planAndExecute(_ pass: inout Pass, _ memory: inout AutoscalerMemory) async throws(Trouble) {
+    guard let compiled = pass.compiled else { return }
+    for attempt in 0...Self.conflictRetries {
+      guard let input = pass.input, let target = pass.target else { return }
+      let plan = ScalingDecision.decide(compiled.decision, memory.state, input)
+      pass.plan = plan
+      guard let replicas = plan.write else {
+        memory.state = plan.state
+        return
+      }
+      guard mayAct() else {
+        throw Trouble(.ableToScale, "LeadershipLost", "another controller leads now; nothing was written")
+      }
+      do {
+        pass.target?.scale = try await targets.write(replicas, to: target)
+        pass.hasWritten = true
+        memory.state = plan.state
+        return
+      } catch let error as KubernetesError where error.code == .conflict && attempt < Self.conflictRetries {
+        let fresh = try await targets.reread(target)
+        pass.target = fresh
+        pass.input = await self.input(pass, fresh, memory, rival: input.olderRival)
+      } catch let error as KubernetesError {
+        memory.state = plan.stateIfWriteFails
+        throw Trouble(
+          .ableToScale, "FailedUpdateScale", "can't set \(target.kind) \(target.key) to \(replicas) replicas", error)
+      } catch {
+        memory.state = plan.stateIfWriteFails
+        throw Trouble(.ableToScale, "FailedUpdateScale", "\(error)", retry: .backOff(after: nil))
+      }
+    }
+  }
+
+  // MARK: What next
+
+  private func outcome(_ pass: Pass, reported: Bool) -> WorkOutcome {
+    let period = pass.compiled?.resolved.syncPeriod ?? settings.defaults.syncPeriod
+    if case .backOff(let after) = pass.trouble?.retry { return .retry(after: after) }
+    guard reported else { return .retry(after: nil) }
+    // A window or policy that ends between two syncs is not waited for in whole periods.
+    guard let deadline = pass.plan?.nextDeadline, deadline > pass.now else { return .requeue(after: period) }
+    return .requeue(after: min(period, max(deadline - pass.now, .milliseconds(100))))
+  }
+}

@@ -1,0 +1,31 @@
+package import KubernetesCore
+package import ScalingAPI
+package import ScalingDecision
+
+/// What one pass over one autoscaler found, decided and did: everything that is reported is rendered from this value.
+package struct Pass: Sendable {
+  /// The object as it was when the pass began.
+  package var autoscaler: SwarmAutoscaler
+  /// When the observation was made.
+  package var now: Timestamp
+  /// The spec, when it could be compiled.
+  package var compiled: CompiledAutoscaler?
+  /// The target, when it could be read.
+  package var target: ScaleTarget?
+  /// What was read for each metric, in the order of the spec; empty when none was needed.
+  package var collected: [CollectedMetric] = []
+  /// What went into the decision.
+  package var input: DecisionInput?
+  /// What was decided.
+  package var plan: Plan?
+  /// Whether the plan's write was made.
+  package var hasWritten = false
+  /// What ended the pass early, or kept the write from being made.
+  package var trouble: Trouble?
+
+  /// Begins a pass.
+  package init(autoscaler: SwarmAutoscaler, now: Timestamp) {
+    self.autoscaler = autoscaler
+    self.now = now
+  }
+}

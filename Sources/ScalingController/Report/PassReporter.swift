@@ -1,0 +1,167 @@
+package import KubernetesCore
+package import KubernetesRuntime
+package import Logging
+package import Observability
+import ScalingAPI
+import ScalingDecision
+
+/// Tells the world about a pass: log line, event, status, metrics; all are renderings of the pass.
+package struct PassReporter: Sendable {
+  private let client: APIClient
+  private let events: EventRecorder
+  private let registry: MetricsRegistry
+  private let time: any TimeSource
+  private let logger: Logger
+  private let fieldManager: String
+  private let onPass: @Sendable (Pass) -> Void
+
+  /// Makes a reporter; `onPass` sees every pass with a decision, for the decision log.
+  package init(
+    client: APIClient, events: EventRecorder, registry: MetricsRegistry, time: any TimeSource, logger: Logger,
+    fieldManager: String, onPass: @escaping @Sendable (Pass) -> Void = { _ in }
+  ) {
+    self.client = client
+    self.events = events
+    self.registry = registry
+    self.time = time
+    self.logger = logger
+    self.fieldManager = fieldManager
+    self.onPass = onPass
+  }
+
+  /// Reports a pass; false when the status couldn't be written and the pass should be made again soon.
+  package func report(
+    _ pass: Pass, _ memory: inout AutoscalerMemory, tookFrom began: MonotonicTime, mayAct: @Sendable () -> Bool
+  ) async -> Bool {
+    tell(pass, &memory)
+    onPass(pass)
+    let status = StatusReport.status(of: pass, previous: memory.status, state: memory.state)
+    count(pass, status, tookFrom: began)
+    guard mayAct() else { return true }
+    return await write(status, pass, &memory)
+  }
+
+  /// Drops the series of an object that is gone.
+  package func forget(_ key: ObjectKey) {
+    registry.removeSeries(withLabelPrefix: [key.namespace, key.name])
+  }
+
+  // MARK: Log and events
+
+  private func tell(_ pass: Pass, _ memory: inout AutoscalerMemory) {
+    let key = pass.autoscaler.metadata.key
+    var metadata: Logger.Metadata = [LogKey.autoscaler: "\(key)"]
+    if let target = pass.target { metadata[LogKey.target] = "\(target.kind)/\(target.key.name)" }
+    if let plan = pass.plan, pass.hasWritten || pass.trouble == nil {
+      tell(plan, pass, metadata, &memory)
+    }
+    if let trouble = pass.trouble {
+      let told = AutoscalerMemory.Told(text: "\(trouble.reason) \(trouble.message)", desired: nil)
+      guard memory.told != told else { return }
+      memory.told = told
+      metadata[LogKey.reason] = "\(trouble.reason)"
+      logger.warning("\(key.name): \(trouble.message)", metadata: metadata)
+      record(pass, .warning, trouble.reason, trouble.message)
+    }
+  }
+
+  /// One line for each change of size and each change of the reasons.
+  private func tell(_ plan: Plan, _ pass: Pass, _ metadata: Logger.Metadata, _ memory: inout AutoscalerMemory) {
+    let told = AutoscalerMemory.Told(text: StatusReport.signature(of: plan), desired: plan.desiredReplicas)
+    guard memory.told != told || pass.hasWritten else { return }
+    memory.told = told
+    var metadata = metadata
+    metadata[LogKey.replicasFrom] = "\(plan.currentReplicas)"
+    metadata[LogKey.replicasTo] = "\(plan.write ?? plan.currentReplicas)"
+    metadata[LogKey.reason] = "\(plan.bindingStep.rawValue)"
+    logger.info("\(plan.logLine(name: pass.autoscaler.metadata.name))", metadata: metadata)
+    if pass.hasWritten, let written = plan.write {
+      record(pass, .normal, "SuccessfulRescale", "New size: \(written); reason: \(plan.eventMessage)")
+    }
+    for (index, collected) in pass.collected.enumerated() {
+      guard let failure = collected.failure, plan.proposals.indices.contains(index) else { continue }
+      let name = plan.proposals[index].name
+      metadata[LogKey.error] = "\(failure)"
+      logger.warning("\(pass.autoscaler.metadata.name): no value for metric \(name)", metadata: metadata)
+      record(
+        pass, .warning, StatusReport.failureReason(pass, metric: index), "no value for metric \(name): \(failure)")
+    }
+  }
+
+  private func record(_ pass: Pass, _ severity: CoreEvent.Severity, _ reason: String, _ message: String) {
+    events.record(
+      EventOccurrence(
+        object: ObjectReference(to: pass.autoscaler), severity: severity, reason: reason, message: message))
+  }
+
+  // MARK: Status
+
+  private func write(
+    _ status: SwarmAutoscaler.Status, _ pass: Pass, _ memory: inout AutoscalerMemory
+  ) async -> Bool {
+    let isHistoryDue = memory.lastHistoryWrite.map { time.monotonicNow - $0 >= StatusReport.historyPeriod } ?? true
+    guard status.differs(from: memory.status, comparingHistory: isHistoryDue || pass.hasWritten) else { return true }
+    do {
+      let old = try KubernetesJSON.value(of: memory.status ?? SwarmAutoscaler.Status())
+      let new = try KubernetesJSON.value(of: status)
+      guard let patch = JSONValue.mergePatch(from: old, to: new) else { return true }
+      let body = try KubernetesJSON.encode(JSONValue.object(["status": patch]))
+      let request = try APIRequest.patch(
+        SwarmAutoscaler.resource, pass.autoscaler.metadata.key, .status, .merge(body),
+        WriteOptions(fieldManager: fieldManager, priority: .status))
+      _ = try await client.raw(request)
+      memory.status = status
+      memory.lastHistoryWrite = time.monotonicNow
+      registry.increment(ControllerMetrics.statusWrites, ["success"])
+      return true
+    } catch let error as KubernetesError where error.code == .notFound {
+      return true
+    } catch {
+      registry.increment(ControllerMetrics.statusWrites, ["failure"])
+      logger.debug(
+        "status not written",
+        metadata: [LogKey.autoscaler: "\(pass.autoscaler.metadata.key)", LogKey.error: "\(error)"])
+      return false
+    }
+  }
+
+  // MARK: Metrics
+
+  private func count(_ pass: Pass, _ status: SwarmAutoscaler.Status, tookFrom began: MonotonicTime) {
+    let key = pass.autoscaler.metadata.key
+    let labels = [key.namespace, key.name]
+    registry.observe(ControllerMetrics.reconcileSeconds, (time.monotonicNow - began).secondsAsDouble)
+    registry.increment(ControllerMetrics.reconciles, [pass.trouble?.reason ?? "Success"])
+    if let current = status.currentReplicas {
+      registry.set(ControllerMetrics.currentReplicas, to: Double(current), labels)
+    }
+    if let desired = status.desiredReplicas {
+      registry.set(ControllerMetrics.desiredReplicas, to: Double(desired), labels)
+    }
+    for condition in status.conditions ?? [] {
+      registry.set(
+        ControllerMetrics.condition, to: condition.status?.text == "True" ? 1 : 0, labels + [condition.type ?? ""])
+    }
+    guard let plan = pass.plan else { return }
+    for step in BindingStep.allCases {
+      registry.set(ControllerMetrics.bindingStep, to: step == plan.bindingStep ? 1 : 0, labels + [step.rawValue])
+    }
+    for proposal in plan.proposals {
+      guard let replicas = proposal.replicas else { continue }
+      registry.set(
+        ControllerMetrics.proposedReplicas, to: Double(replicas), labels + [proposal.name, proposal.isCeiling ? "ceiling" : "demand"])
+    }
+    if let written = plan.write {
+      registry.increment(
+        ControllerMetrics.scaleWrites,
+        [written > plan.currentReplicas ? "up" : "down", pass.hasWritten ? "success" : "failure"])
+    }
+  }
+}
+
+extension Duration {
+  /// This duration in seconds, for metrics only.
+  fileprivate var secondsAsDouble: Double {
+    Double(components.seconds) + Double(components.attoseconds) / 1e18
+  }
+}

@@ -1,0 +1,191 @@
+package import KubernetesCore
+package import KubernetesRuntime
+package import Logging
+package import Observability
+import ScalingAPI
+import ServiceLifecycle
+
+/// The controller: informers, work queue, reconciler and event recorder, wired together and led by one leader.
+///
+/// Informers run on every replica, so that a new leader starts with warm caches; only the leader works on keys.
+package final class ScalingControllerService: Service {
+  /// What the command line, or a test, decides.
+  package struct Configuration: Sendable {
+    /// Serve only this namespace; nil for all.
+    package var namespace: String?
+    /// How many autoscalers are worked on at the same time.
+    package var workers: Int
+    /// What the reconciler goes by.
+    package var settings: AutoscalerReconciler.Settings
+    /// Leader election; nil to act without.
+    package var election: (lease: ObjectKey, configuration: LeaderElection.Configuration)?
+    /// How the informers watch.
+    package var watch: WatchStateMachine.Configuration
+    /// The name of this instance in events.
+    package var instance: String
+
+    /// Makes a configuration.
+    package init(
+      namespace: String? = nil, workers: Int = 8, settings: AutoscalerReconciler.Settings = .init(),
+      election: (lease: ObjectKey, configuration: LeaderElection.Configuration)? = nil,
+      watch: WatchStateMachine.Configuration = .init(), instance: String = ""
+    ) {
+      self.namespace = namespace
+      self.workers = workers
+      self.settings = settings
+      self.election = election
+      self.watch = watch
+      self.instance = instance
+    }
+  }
+
+  private typealias AutoscalerInformer = Informer<JSONInformerCodec<SwarmAutoscaler>>
+  private typealias PodInformer = Informer<PodInformerCodec>
+
+  private let configuration: Configuration
+  private let autoscalers: AutoscalerInformer
+  private let pods: PodInformer
+  private let events: EventRecorder
+  private let elector: LeaderElector?
+  private let queues: LeaderQueue
+  private let memories = AutoscalerMemories()
+  private let registry: MetricsRegistry
+  private let logger: Logger
+  private let makeReconciler: @Sendable (@escaping @Sendable () -> Bool) -> AutoscalerReconciler
+  private let time: any TimeSource
+
+  /// Wires the controller; nothing runs before `run()`.
+  ///
+  /// - Parameters:
+  ///   - transport: Carries every request; it should order by priority.
+  ///   - registry: Was made with `ControllerMetrics.families`.
+  ///   - onPass: Sees every pass.
+  package init(
+    transport: any APITransport, configuration: Configuration, registry: MetricsRegistry, time: any TimeSource,
+    logger: Logger, onPass: @escaping @Sendable (Pass) -> Void = { _ in }
+  ) {
+    self.configuration = configuration
+    self.registry = registry
+    self.logger = logger
+    self.time = time
+    let client = APIClient(transport: transport, time: time)
+    let queues = LeaderQueue()
+    self.queues = queues
+    autoscalers = AutoscalerInformer(
+      transport: transport, codec: JSONInformerCodec(), selection: .init(namespace: configuration.namespace),
+      configuration: configuration.watch, index: InformerLookup.indexAutoscaler, time: time, logger: logger
+    ) { notification in
+      queues.note(notification)
+    }
+    pods = PodInformer(
+      transport: transport, codec: PodInformerCodec(), selection: .init(namespace: configuration.namespace),
+      configuration: configuration.watch, index: InformerLookup.indexPod, time: time, logger: logger
+    ) { _ in }
+    events = EventRecorder(
+      transport: transport,
+      configuration: .init(component: configuration.settings.fieldManager, instance: configuration.instance),
+      time: time, logger: logger)
+    elector = configuration.election.map { election in
+      LeaderElector(
+        transport: transport, lease: election.lease, configuration: election.configuration, time: time, logger: logger)
+    }
+    let lookup = InformerLookup(autoscalers: autoscalers.store, pods: pods.store)
+    queues.lookup = lookup
+    let reporter = PassReporter(
+      client: client, events: events, registry: registry, time: time, logger: logger,
+      fieldManager: configuration.settings.fieldManager, onPass: onPass)
+    let discovery = Discovery(client: client)
+    let collector = MetricsCollector(
+      podMetrics: PodMetricsSource(
+        client: client, time: time, lifetime: min(.seconds(5), configuration.settings.defaults.syncPeriod / 3)),
+      adapters: MetricsAdapters(client: client, discovery: discovery), time: time)
+    let targets = ScaleTargets(
+      client: client, discovery: discovery, fieldManager: configuration.settings.fieldManager)
+    let memories = self.memories
+    makeReconciler = { mayAct in
+      AutoscalerReconciler(
+        settings: configuration.settings, lookup: lookup, targets: targets, collector: collector, memories: memories,
+        reporter: reporter, time: time, mayAct: mayAct)
+    }
+    registry.onRender { [weak self] registry in self?.refresh(registry) }
+  }
+
+  // MARK: Health
+
+  /// What is missing before this controller can do its job; nil when nothing is.
+  package var notReadyReason: String? {
+    if !autoscalers.hasSynced { return "autoscalers not listed yet: \(lastError(autoscalers.metrics))" }
+    if !pods.hasSynced { return "pods not listed yet: \(lastError(pods.metrics))" }
+    return nil
+  }
+
+  private func lastError(_ metrics: InformerMetrics) -> String {
+    metrics.lastError?.message ?? "the first list is under way"
+  }
+
+  /// Whether this controller leads (always so without leader election).
+  package var isLeader: Bool { elector?.isLeader ?? true }
+
+  private func refresh(_ registry: MetricsRegistry) {
+    registry.set(ControllerMetrics.leader, to: isLeader ? 1 : 0)
+    for (name, metrics) in [("swarmautoscalers", autoscalers.metrics), ("pods", pods.metrics)] {
+      registry.set(ControllerMetrics.cachedObjects, to: Double(metrics.objects), [name])
+      registry.set(ControllerMetrics.watchRestarts, to: Double(max(0, metrics.watchStarts - 1)), [name])
+      registry.set(ControllerMetrics.relists, to: Double(metrics.lists), [name])
+    }
+    guard let queue = queues.metrics else { return }
+    registry.set(ControllerMetrics.queueDepth, to: Double(queue.depth))
+    registry.set(
+      ControllerMetrics.queueOldestSeconds, to: Double((queue.oldestWait ?? .zero).nanosecondsClamped) / 1e9)
+  }
+
+  // MARK: Run
+
+  /// Runs until graceful shutdown or cancellation.
+  package func run() async throws {
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      group.addTask { try await self.autoscalers.run() }
+      group.addTask { try await self.pods.run() }
+      group.addTask { try await self.events.run() }
+      group.addTask { try await self.act() }
+      // Whichever ends first ends all: at graceful shutdown each returns by itself.
+      for try await _ in group {}
+    }
+  }
+
+  private func act() async throws {
+    guard let elector else {
+      try await lead { true }
+      return
+    }
+    try await elector.run { leadership in
+      try await self.lead { leadership.isValid }
+    }
+  }
+
+  /// Works on keys for as long as this process leads.
+  private func lead(_ mayAct: @escaping @Sendable () -> Bool) async throws {
+    do {
+      try await cancelWhenGracefulShutdown {
+        try await self.autoscalers.waitForSync()
+        try await self.pods.waitForSync()
+      }
+    } catch is CancellationError where Task.isShuttingDownGracefully {
+      return
+    }
+    // What another leader has written since is in the objects, not in what we remember.
+    memories.forgetAll()
+    let reconciler = makeReconciler(mayAct)
+    let runner = WorkQueueRunner<ObjectKey>(
+      workers: configuration.workers,
+      configuration: .init(maximumKeys: 100_000, backoff: Backoff(base: .seconds(1), cap: .seconds(30))),
+      time: time, logger: logger
+    ) { key in
+      await reconciler.reconcile(key)
+    }
+    queues.begin(runner, keys: autoscalers.store.keys)
+    defer { queues.end() }
+    await runner.run()
+    try Task.checkCancellation()
+  }
+}

@@ -1,0 +1,301 @@
+import KubernetesCore
+
+extension Decision {
+  /// Turns each reading into a proposal, in the order of the spec.
+  mutating func readMetrics() {
+    alignMemories()
+    proposals.reserveCapacity(spec.metrics.count)
+    for index in spec.metrics.indices {
+      let metric = spec.metrics[index]
+      let reading = index < input.readings.count ? input.readings[index] : .unavailable(.notYetRead)
+      var proposal = Proposal(
+        name: metric.name, source: metric.source, outcome: .unknown(.unfitReading), observed: nil,
+        target: metric.target)
+      read(metric, index, reading, &proposal)
+      proposals.append(proposal)
+      if metric.role == .demand {
+        countFailure(metric, index)
+      } else if case .unknown = proposal.outcome {
+        reasons.append(.unknown(metric: index))
+      }
+    }
+  }
+
+  /// Gives each metric of the spec its memory, whatever the order or the spec was before.
+  private mutating func alignMemories() {
+    let metrics = spec.metrics
+    let isAligned =
+      state.metrics.count == metrics.count && metrics.indices.allSatisfy { state.metrics[$0].key == metrics[$0].key }
+    guard !isAligned else { return }
+    var rest = state.metrics
+    state.metrics = metrics.map { metric in
+      guard let index = rest.firstIndex(where: { $0.key == metric.key }) else { return MetricMemory(key: metric.key) }
+      return rest.remove(at: index)
+    }
+  }
+
+  private mutating func read(
+    _ metric: MetricSpec, _ index: Int, _ reading: MetricReading, _ proposal: inout Proposal
+  ) {
+    switch (metric.source, reading) {
+    case (_, .unavailable(let reason)):
+      readUnavailable(metric, index, reason, &proposal)
+    case (.schedule, .schedule(let replicas, let until)):
+      note(deadline: until?.milliseconds)
+      proposal.outcome = replicas.map { .wants(saneReplicas($0)) } ?? .silent
+      proposal.observed = replicas.map { .replicas($0) }
+    case (.apiRate, .budget(let report)):
+      readBudget(metric, index, report, &proposal)
+    case (.apiRate, _), (.schedule, _):
+      proposal.outcome = .unknown(.unfitReading)
+    case (.backlog, .backlog(let report)):
+      readBacklog(metric, index, report, &proposal)
+    case (.resource, .workers(let samples)), (.containerResource, .workers(let samples)),
+      (.pods, .workers(let samples)):
+      readWorkers(metric, index, samples.samples, &proposal)
+    case (.object, .value(let milli, let at)), (.external, .value(let milli, let at)),
+      (.prometheus, .value(let milli, let at)), (.backlog, .value(let milli, let at)):
+      readValue(metric, index, milli, at, &proposal)
+    case (.object, .series(let values, let at)), (.external, .series(let values, let at)),
+      (.prometheus, .series(let values, let at)), (.backlog, .series(let values, let at)):
+      readSeries(metric, index, values, at, &proposal)
+    default:
+      proposal.outcome = .unknown(.unfitReading)
+    }
+  }
+
+  private mutating func readUnavailable(
+    _ metric: MetricSpec, _ index: Int, _ reason: UnavailableReason, _ proposal: inout Proposal
+  ) {
+    guard reason == .absent else {
+      proposal.outcome = .unknown(.unavailable(reason))
+      return
+    }
+    switch metric.absent {
+    case .fail:
+      proposal.outcome = .unknown(.unavailable(.absent))
+    case .ignore:
+      proposal.outcome = .silent
+    case .zero:
+      readValue(metric, index, 0, nil, &proposal)
+    case .hold:
+      guard let last = state.metrics[index].lastMilli else {
+        proposal.outcome = .unknown(.nothingToHold)
+        return
+      }
+      readValue(metric, index, last, nil, &proposal)
+    }
+  }
+
+  private mutating func readSeries(
+    _ metric: MetricSpec, _ index: Int, _ values: [Int64], _ at: Timestamp?, _ proposal: inout Proposal
+  ) {
+    guard !values.isEmpty else { return readUnavailable(metric, index, .absent, &proposal) }
+    var sum: Int64 = 0
+    for value in values {
+      guard value >= 0 else {
+        proposal.outcome = .unknown(.negative)
+        return
+      }
+      sum = sum.addingSaturated(value)
+    }
+    readValue(metric, index, sum, at, &proposal)
+  }
+
+  private mutating func readBacklog(
+    _ metric: MetricSpec, _ index: Int, _ report: BacklogReport, _ proposal: inout Proposal
+  ) {
+    guard report.queued >= 0, report.inFlight >= 0 else {
+      proposal.outcome = .unknown(.negative)
+      return
+    }
+    let work = report.queued.addingSaturated(report.inFlight)
+    readValue(metric, index, work.multipliedSaturated(by: 1000), report.at, &proposal)
+    if case .unknown = proposal.outcome { return }
+    let workers = Fraction(magnitude(report.inFlight), over: magnitude(max(report.slotsPerWorker, 1))).roundedUp
+    backlogWorkers = max(backlogWorkers, workers)
+  }
+
+  private func ageProblem(_ metric: MetricSpec, _ at: Timestamp?) -> UnknownReason? {
+    guard let at else { return nil }
+    let limit = (metric.freshness ?? spec.limits.freshness).milliseconds
+    let age = now.subtractingSaturated(at.milliseconds)
+    return age > limit ? .stale : age < 0 - limit ? .fromFuture : nil
+  }
+
+  private func tolerance(_ metric: MetricSpec) -> ToleranceInterval {
+    metric.isTolerant
+      ? ToleranceInterval(up: spec.behavior.scaleUp.tolerance, down: spec.behavior.scaleDown.tolerance)
+      : ToleranceInterval(up: .none, down: .none)
+  }
+
+  private mutating func readValue(
+    _ metric: MetricSpec, _ index: Int, _ milli: Int64, _ at: Timestamp?, _ proposal: inout Proposal
+  ) {
+    guard milli >= 0 else {
+      proposal.outcome = .unknown(.negative)
+      return
+    }
+    if let problem = ageProblem(metric, at) {
+      proposal.outcome = .unknown(problem)
+      return
+    }
+    let context = SingleValueCalculator.Context(
+      current: current, ready: readyWorkers, tolerance: tolerance(metric))
+    guard let count = SingleValueCalculator.count(magnitude(milli), metric.target, context) else {
+      proposal.outcome = .unknown(.unusableTarget)
+      return
+    }
+    proposal.observed = .value(milli: milli)
+    propose(count, index, milli, at: at?.milliseconds ?? now, &proposal)
+  }
+
+  /// Workers that run and are ready; nil when no workers are known at all.
+  private var readyWorkers: Int? {
+    guard !input.workers.isEmpty else { return nil }
+    var count = 0
+    for worker in input.workers where worker.isReady && worker.isAlive { count += 1 }
+    return count
+  }
+
+  private mutating func readWorkers(
+    _ metric: MetricSpec, _ index: Int, _ samples: [WorkerSample], _ proposal: inout Proposal
+  ) {
+    var question = UtilizationCalculator.Question(
+      needsRequests: false, freshness: (metric.freshness ?? spec.limits.freshness).milliseconds)
+    switch metric.source {
+    case .resource(let resource): question.resource = resource
+    case .containerResource(let resource, let container):
+      question.resource = resource
+      question.container = container
+    default: break
+    }
+    var isShare = false
+    switch metric.target {
+    case .utilization, .utilizationBand: isShare = question.resource != nil
+    default: break
+    }
+    question.needsRequests = isShare
+    let groups = UtilizationCalculator(now: input.now, limits: spec.limits).groups(input.workers, samples, question)
+    if let problem = problem(groups, isShare) {
+      let isIgnored = metric.absent == .ignore && groups.withoutRequest != nil
+      proposal.outcome = isIgnored ? .silent : .unknown(problem)
+      return
+    }
+    proposal.observed =
+      isShare
+      ? .utilization(usageMilli: Int64(clamping: groups.usage), requestsMilli: Int64(clamping: groups.requests))
+      : .perWorker(totalMilli: Int64(clamping: groups.usage), workers: groups.ready)
+    guard let count = count(groups, metric, isShare) else {
+      proposal.outcome = .unknown(.unusableTarget)
+      return
+    }
+    propose(count, index, Int64(clamping: groups.usage), at: groups.newestAt, &proposal)
+  }
+
+  private func problem(_ groups: UtilizationCalculator.Groups, _ isShare: Bool) -> UnknownReason? {
+    if let worker = groups.withoutRequest { return .missingRequest(worker: worker) }
+    if groups.ready + groups.missing + groups.unready == 0 { return .noWorkers }
+    if groups.ready == 0 { return groups.sawNegative ? .negative : groups.sawStale ? .stale : .noUsableSamples }
+    return isShare && groups.requests == 0 ? .noUsableSamples : nil
+  }
+
+  private func count(_ groups: UtilizationCalculator.Groups, _ metric: MetricSpec, _ isShare: Bool) -> Int? {
+    switch metric.target {
+    case .utilization(let percent) where isShare && percent > 0:
+      return UtilizationCalculator.count(
+        groups, target: magnitude(min(percent, Int64(Int32.max))), isShare: true, current: current,
+        tolerance: tolerance(metric))
+    case .averageValue(let milli) where milli > 0:
+      return UtilizationCalculator.count(
+        groups, target: magnitude(milli), isShare: false, current: current, tolerance: tolerance(metric))
+    case .utilizationBand(let lower, let upper) where isShare && lower >= 0 && upper > 0 && lower <= upper:
+      let cap = Int64(Int32.max)
+      return UtilizationCalculator.count(
+        groups, lower: magnitude(min(lower, cap)), upper: magnitude(min(upper, cap)), isShare: true,
+        current: current)
+    case .averageValueBand(let lower, let upper) where lower >= 0 && upper > 0 && lower <= upper:
+      return UtilizationCalculator.count(
+        groups, lower: magnitude(lower), upper: magnitude(upper), isShare: false, current: current)
+    default:
+      return nil
+    }
+  }
+
+  private mutating func readBudget(
+    _ metric: MetricSpec, _ index: Int, _ report: BudgetReport, _ proposal: inout Proposal
+  ) {
+    if let problem = ageProblem(metric, report.at) {
+      proposal.outcome = .unknown(problem)
+      return
+    }
+    guard case .utilizationBand(let lower, let upper) = metric.target, lower >= 0, upper > 0, lower <= upper else {
+      proposal.outcome = .unknown(.unusableTarget)
+      return
+    }
+    let cutoff = now.subtractingSaturated(60_000)
+    let minuteAgo = saneReplicas(current.subtractingSaturated(state.events.change(since: cutoff)))
+    let allowance = Ceilings.allowance(
+      report, lower: lower, upper: upper, current: current, minuteAgo: minuteAgo, limits: spec.limits)
+    proposal.observed = allowance.observed
+    proposal.outcome = allowance.replicas.map { .allows($0) } ?? .unbounded
+    if let freeze = allowance.freeze, freeze != .inBand {
+      reasons.append(.growthFrozen(metric: index, cause: freeze))
+    }
+  }
+
+  /// Takes `count` for the metric's proposal, unless the number collapsed and nothing has confirmed it yet.
+  private mutating func propose(
+    _ count: Int, _ index: Int, _ milli: Int64, at: Milliseconds, _ proposal: inout Proposal
+  ) {
+    guard let last = state.metrics[index].lastMilli, milli < last.subtractingSaturated(milli) else {
+      state.metrics[index].lastMilli = milli
+      if state.metrics[index].collapses != 0 { forgetCollapse(index) }
+      proposal.outcome = .wants(count)
+      return
+    }
+    if state.metrics[index].collapseAt.map({ at > $0 }) ?? true {
+      state.metrics[index].collapses = min(max(state.metrics[index].collapses, 0), 1_000_000) + 1
+      state.metrics[index].collapseAt = at
+    }
+    let needed = max(spec.limits.collapseConfirmations, 0).addingSaturated(1)
+    let missing = needed - state.metrics[index].collapses
+    if missing > 0 {
+      proposal.outcome = .wants(max(count, current))
+      if count < current {
+        reasons.append(.collapseUnconfirmed(metric: index, lastMilli: last, nowMilli: milli, missing: missing))
+      }
+      return
+    }
+    state.metrics[index].lastMilli = milli
+    forgetCollapse(index)
+    proposal.outcome = .wants(count)
+  }
+
+  private mutating func forgetCollapse(_ index: Int) {
+    state.metrics[index].collapses = 0
+    state.metrics[index].collapseAt = nil
+  }
+
+  /// Counts failures of a demand, and lets the fallback stand in after enough of them.
+  private mutating func countFailure(_ metric: MetricSpec, _ index: Int) {
+    guard case .unknown = proposals[index].outcome else {
+      if state.metrics[index].failures != 0 { state.metrics[index].failures = 0 }
+      return
+    }
+    let failures = min(state.metrics[index].failures.addingSaturated(1), 1_000_000)
+    state.metrics[index].failures = failures
+    reasons.append(.unknown(metric: index))
+    guard let fallback = spec.fallback, failures >= fallback.failureThreshold else { return }
+    let replicas = saneReplicas(fallback.replicas)
+    let count =
+      switch fallback.behavior {
+      case .static: replicas
+      case .currentReplicas: current
+      case .currentReplicasIfHigher: max(current, replicas)
+      case .currentReplicasIfLower: min(current, replicas)
+      }
+    proposals[index].outcome = .wants(count)
+    reasons.append(.fallback(metric: index, failures: failures, replicas: count))
+  }
+}

@@ -1,0 +1,75 @@
+import KubernetesCore
+
+extension Decision {
+  /// Turns the goal into a plan: victims, write, hold-off, state.
+  mutating func plan(goal: Int, by step: BindingStep, writes: Bool = true) -> Plan {
+    self.goal = goal
+    self.step = step
+    var selection = VictimSelection.Result(replicas: current)
+    if writes {
+      selection = VictimSelection(drain: spec.drain, now: input.now)
+        .select(input.workers, current: current, goal: goal)
+      explain(selection)
+    }
+    let next = goal > current ? goal : selection.replicas
+    let isHeldOff = next != current && holdOff()
+    let intended = next == current || isHeldOff || !writes ? nil : next
+    if isHeldOff { selection.victims = [] }
+    if let intended { noteWrite(intended) }
+    if spec.isDryRun { reasons.append(.dryRun) }
+    return Plan(
+      currentReplicas: current, desiredReplicas: goal, write: spec.isDryRun ? nil : intended,
+      intendedWrite: intended, victims: selection.victims, orders: spec.isDryRun ? [] : selection.orders,
+      proposals: proposals, reasons: reasons, bindingStep: self.step, bounds: minimum...maximum,
+      nextDeadline: deadline.map(Timestamp.init(milliseconds:)), state: state, isDryRun: spec.isDryRun,
+      contestThreshold: max(spec.limits.contestThreshold, 1))
+  }
+
+  private mutating func explain(_ selection: VictimSelection.Result) {
+    note(deadline: selection.until?.milliseconds)
+    if let worker = selection.timedOut { reasons.append(.drainTimedOut(worker: worker)) }
+    guard goal < selection.replicas else { return }
+    step = .drain
+    reasons.append(.draining(busy: selection.busy, pending: selection.unconfirmed))
+    if let shield = selection.shield { reasons.append(.shieldedByNotReady(worker: shield)) }
+  }
+
+  /// Whether a contest holds the next write off, which it does for longer after each one.
+  private mutating func holdOff() -> Bool {
+    guard !spec.isDryRun, state.contest.changes >= max(spec.limits.contestThreshold, 1) else { return false }
+    let window = spec.limits.contestWindow.milliseconds
+    let factor = Int64(1) << Int64(min(max(state.contest.ownWrites, 0), 20))
+    let backOff = min(spec.limits.contestBackOff.milliseconds.multipliedSaturated(by: factor), window)
+    let until = state.lastWriteAt?.addingSaturated(backOff)
+    guard let until, until > now, until <= now.addingSaturated(window) else {
+      reasons.append(.contested(changes: state.contest.changes, until: nil))
+      return false
+    }
+    reasons.append(.contested(changes: state.contest.changes, until: Timestamp(milliseconds: until)))
+    step = .contest
+    note(deadline: until)
+    return true
+  }
+
+  private mutating func noteWrite(_ replicas: Int) {
+    noteEvent(replicas - current)
+    beginTrial(to: replicas)
+    state.expectedReplicas = replicas
+    state.lastWriteAt = now
+    state.isScaledToZero = replicas == 0
+    if state.contest.changes >= max(spec.limits.contestThreshold, 1) {
+      state.contest.ownWrites = min(max(state.contest.ownWrites, 0), 1_000_000) + 1
+    }
+  }
+}
+
+extension DecisionState {
+  /// Takes back what the plan noted about its own write.
+  mutating func undoWrite(from replicas: Int) {
+    expectedReplicas = replicas
+    if replicas > 0 { isScaledToZero = false }
+    if let last = events.events.last, last.at == lastWriteAt { events.events.removeLast() }
+    if let trial = gain.trial, trial.at == lastWriteAt { gain.trial = nil }
+    if contest.ownWrites > 0 { contest.ownWrites -= 1 }
+  }
+}

@@ -1,0 +1,177 @@
+import Foundation
+import Testing
+
+/// Reads the repository as text and holds it to the rules that no compiler knows.
+@Suite struct TidyTests {
+  private static let root = URL(fileURLWithPath: #filePath)
+    .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+
+  /// What each target may import besides the standard library. A target that isn't named here fails the test, so
+  /// that a new one gets its row.
+  private static let allowedImports: [String: Set<String>] = [
+    "CCurl": [],
+    "CCurlShim": [],
+    "KubernetesCore": ["FoundationEssentials", "Foundation"],
+    "KubernetesProtobuf": ["KubernetesCore", "SwiftProtobuf"],
+    "KubernetesClient": [
+      "KubernetesCore", "CCurl", "CCurlShim", "Synchronization", "FoundationEssentials", "Foundation", "Glibc", "Musl",
+      "Darwin",
+    ],
+    "KubernetesConfiguration": [
+      "KubernetesCore", "KubernetesClient", "Yams", "Foundation", "FoundationEssentials", "Synchronization", "Glibc",
+      "Musl", "Darwin", "Subprocess", "System", "SystemPackage",
+    ],
+    "KubernetesRuntime": [
+      "KubernetesCore", "KubernetesProtobuf", "Logging", "ServiceLifecycle", "Synchronization", "FoundationEssentials",
+      "Foundation", "Glibc", "Musl", "Darwin",
+    ],
+    "ScalingAPI": ["KubernetesCore", "FoundationEssentials", "Foundation"],
+    "ScalingDecision": ["KubernetesCore", "ScalingAPI", "FoundationEssentials", "Foundation"],
+    "HPAReference": ["KubernetesCore", "ScalingAPI", "FoundationEssentials", "Foundation"],
+    "Observability": ["Logging", "Synchronization", "Glibc", "Musl", "Darwin"],
+    "ScalingController": [
+      "KubernetesCore", "KubernetesProtobuf", "KubernetesRuntime", "ScalingAPI", "ScalingDecision", "Observability",
+      "Logging", "ServiceLifecycle", "Synchronization", "FoundationEssentials", "Foundation", "Glibc", "Musl", "Darwin",
+    ],
+    "ControllerServer": ["Hummingbird", "Logging", "ServiceLifecycle"],
+    "ControllerCommand": [
+      "ArgumentParser", "ControllerServer", "KubernetesClient", "KubernetesConfiguration", "KubernetesCore",
+      "KubernetesRuntime", "Logging", "Observability", "ScalingController", "ServiceLifecycle", "UnixSignals",
+      "FoundationEssentials", "Foundation", "Glibc", "Musl", "Darwin",
+    ],
+    "swarmscale": [
+      "ArgumentParser", "ControllerCommand", "ScalingAPI", "ScalingDecision", "HPAReference", "KubernetesCore", "Yams",
+      "Foundation", "FoundationEssentials",
+    ],
+    "swarmscale-controller": ["ArgumentParser", "ControllerCommand"],
+  ]
+
+  private static func swiftFiles(below folder: String) -> [URL] {
+    let base = root.appendingPathComponent(folder)
+    let names = FileManager.default.enumerator(atPath: base.path)?.compactMap { $0 as? String } ?? []
+    return names.filter { $0.hasSuffix(".swift") }.sorted().map { base.appendingPathComponent($0) }
+  }
+
+  private static func lines(of file: URL) -> [String] {
+    ((try? String(contentsOf: file, encoding: .utf8)) ?? "").components(separatedBy: "\n")
+  }
+
+  private static func name(of file: URL) -> String {
+    String(file.path.dropFirst(root.path.count + 1))
+  }
+
+  private static func isGenerated(_ file: URL) -> Bool {
+    file.lastPathComponent.hasSuffix(".pb.swift")
+  }
+
+  @Test("Each target imports only what stands below it")
+  func imports() {
+    var seen: Set<String> = []
+    for file in Self.swiftFiles(below: "Sources") where !Self.isGenerated(file) {
+      let target = Self.name(of: file).split(separator: "/").dropFirst().first.map(String.init) ?? ""
+      seen.insert(target)
+      guard let allowed = Self.allowedImports[target] else {
+        Issue.record("\(target): no row in allowedImports")
+        continue
+      }
+      for line in Self.lines(of: file) {
+        let words = line.trimmingCharacters(in: .whitespaces).split(separator: " ").map(String.init)
+        guard let at = words.firstIndex(of: "import"), at + 1 < words.count,
+          words[..<at].allSatisfy({ ["public", "package", "internal", "private", "@preconcurrency"].contains($0) })
+        else { continue }
+        let kinds: Set = ["struct", "class", "enum", "protocol", "func", "typealias", "var", "let"]
+        let path = kinds.contains(words[at + 1]) ? words[min(at + 2, words.count - 1)] : words[at + 1]
+        let module = String(path.split(separator: ".").first ?? "")
+        let fine = ["Synchronization"].contains(module) || allowed.contains(module)
+        #expect(fine, "\(Self.name(of: file)) imports \(module)")
+      }
+    }
+    #expect(seen.count > 5, "the sources were not found")
+  }
+
+  @Test("No call that the style bans stands in the sources")
+  func bannedCalls() {
+    let banned: [(pattern: String, why: String)] = [
+      ("Task.detached", "own every task: use a task group"),
+      ("Task {", "own every task: use a task group"),
+      ("Task.sleep", "sleep through a TimeSource"),
+      ("try!", "handle the error"),
+      ("as! ", "use as? and handle nil"),
+      ("nonisolated(unsafe)", "prove it with a Mutex"),
+      ("fatalError()", "say what is wrong"),
+    ]
+    for file in Self.swiftFiles(below: "Sources") where !Self.isGenerated(file) {
+      for (number, line) in Self.lines(of: file).enumerated() {
+        let code = line.components(separatedBy: "//").first ?? ""
+        for rule in banned where code.contains(rule.pattern) {
+          if rule.pattern == "Task {" && code.contains("addTask {") { continue }
+          Issue.record("\(Self.name(of: file)):\(number + 1): \(rule.pattern): \(rule.why)")
+        }
+      }
+    }
+  }
+
+  @Test("Every @unchecked Sendable stands below a comment that proves it")
+  func uncheckedSendable() {
+    for file in Self.swiftFiles(below: "Sources") where !Self.isGenerated(file) {
+      let lines = Self.lines(of: file)
+      for (number, line) in lines.enumerated() where line.contains("@unchecked Sendable") && !isComment(line) {
+        let above = number > 0 ? lines[number - 1] : ""
+        #expect(isComment(above), "\(Self.name(of: file)):\(number + 1): no proof in the line above")
+      }
+    }
+  }
+
+  private func isComment(_ line: String) -> Bool {
+    line.trimmingCharacters(in: .whitespaces).hasPrefix("//")
+  }
+
+  @Test("No leftover marker stands in the sources, tests, scripts or manifests")
+  func leftovers() {
+    let markers = ["TO" + "DO", "FIX" + "ME", "XX" + "X"]
+    for folder in ["Sources", "Tests", "Benchmarks"] {
+      for file in Self.swiftFiles(below: folder) where !Self.isGenerated(file) {
+        for (number, line) in Self.lines(of: file).enumerated() {
+          for marker in markers where line.contains(marker) {
+            Issue.record("\(Self.name(of: file)):\(number + 1): \(marker)")
+          }
+        }
+      }
+    }
+  }
+
+  @Test("No function is longer than 70 lines, no file longer than 700")
+  func lengths() {
+    for file in Self.swiftFiles(below: "Sources") where !Self.isGenerated(file) {
+      let lines = Self.lines(of: file)
+      #expect(lines.count <= 700, "\(Self.name(of: file)) has \(lines.count) lines")
+      var start: (line: Int, indent: Int)?
+      for (number, line) in lines.enumerated() {
+        let indent = line.prefix { $0 == " " }.count
+        let text = line.dropFirst(indent)
+        let opens = text.contains("func ") || text.hasPrefix("init") || text.contains(" init(")
+        if opens && !isComment(line) && !text.contains("}") { start = (number, indent) }
+        if text.hasPrefix("}"), let begun = start, begun.indent == indent {
+          let length = number - begun.line + 1
+          #expect(length <= 70, "\(Self.name(of: file)):\(begun.line + 1) has \(length) lines")
+          start = nil
+        }
+      }
+    }
+  }
+
+  @Test("No committed file names a folder of somebody's machine")
+  func machinePaths() {
+    let banned = ["/wo" + "rk/", "/tmp/" + "wt"]
+    for folder in ["Sources", "Tests", "scripts", "docs", "examples", "manifests", "Helm", "Benchmarks"] {
+      let base = Self.root.appendingPathComponent(folder)
+      let names = FileManager.default.enumerator(atPath: base.path)?.compactMap { $0 as? String } ?? []
+      for name in names.sorted() where !name.hasSuffix(".json") && !name.contains("__pycache__") {
+        let text = (try? String(contentsOf: base.appendingPathComponent(name), encoding: .utf8)) ?? ""
+        for path in banned {
+          #expect(!text.contains(path), "\(folder)/\(name) names \(path)")
+        }
+      }
+    }
+  }
+}
