@@ -85,6 +85,14 @@ let package = Package(
     .target(name: "TestSupport", dependencies: ["KubernetesCore"], path: "Tests/TestSupport"),
     .testTarget(name: "TidyTests"),
     .testTarget(
+      name: "ControlPlaneTests",
+      dependencies: [
+        "KubernetesClient", "KubernetesConfiguration", "KubernetesCore", "KubernetesRuntime", "Observability",
+        "ScalingAPI", "ScalingController", "ScalingDecision", "TestSupport",
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+      ]),
+    .testTarget(
       name: "ObservabilityTests",
       dependencies: ["Observability", .product(name: "Logging", package: "swift-log")]),
     .testTarget(name: "KubernetesCoreTests", dependencies: ["KubernetesCore", "TestSupport"]),

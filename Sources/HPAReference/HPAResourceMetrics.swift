@@ -39,7 +39,7 @@ package enum HPAResourceMetrics {
     }
   }
 
-  /// The samples of the pods that have `resource`: of whole pods when `container` is empty, otherwise of that container.
+  /// The samples of the pods that have `resource`: of whole pods, or of the one `container` where that is not empty.
   ///
   /// A whole pod counts only if it has containers and each of them has the resource. Quantities are rounded up to
   /// thousandths container by container. An empty list is an error.

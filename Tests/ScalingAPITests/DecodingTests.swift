@@ -29,8 +29,8 @@ struct DecodingTests {
     let object = autoscaler(spec: ["embed": ["mode": "Operator"], "metrics": [["type": "Oracle"]]])
     #expect(object.spec.embed?.mode == .unknown("Operator"))
     let again = try KubernetesJSON.value(of: object)
-    #expect(again[["spec", "embed", "mode"]] == "Operator")
-    #expect(again[["spec", "metrics", "0", "type"]] == "Oracle")
+    #expect(again[path: ["spec", "embed", "mode"]] == "Operator")
+    #expect(again[path: ["spec", "metrics", "0", "type"]] == "Oracle")
   }
 
   @Test("the smallest spec gets the project's defaults")

@@ -30,7 +30,7 @@ private struct Schema {
 
   init(plural: String) throws {
     let definition = try #require(try yaml("manifests/crd/\(plural).yaml").first)
-    json = try #require(definition[["spec", "versions", "0", "schema", "openAPIV3Schema"]])
+    json = try #require(definition[path: ["spec", "versions", "0", "schema", "openAPIV3Schema"]])
   }
 
   var properties: [String: JSONValue] { json["properties"]?.objectValue ?? [:] }
@@ -188,7 +188,7 @@ struct SchemaTests {
       ],
     ]
     let filled = schema.defaulted(spec)
-    #expect(filled[["drain", "timeout"]] == "30m" && filled["syncPeriodSeconds"] == 15)
+    #expect(filled[path: ["drain", "timeout"]] == "30m" && filled["syncPeriodSeconds"] == 15)
     #expect(try autoscaler(spec: filled).resolved() == autoscaler(spec: spec).resolved())
     let budgetSchema = try #require(try Schema(plural: "apibudgets").property("spec"))
     let budget: JSONValue = ["target": [:], "burst": [:], "shares": [["autoscaler": "a"]]]

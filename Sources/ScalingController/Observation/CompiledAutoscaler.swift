@@ -10,6 +10,8 @@ package struct CompiledAutoscaler: Hashable, Sendable {
   package var decision: DecisionSpec
   /// What to ask for each metric, in the order of the spec.
   package var queries: [MetricQuery]
+  /// What deserves the user's attention although the spec can be used.
+  package var warnings: [String]
 
   /// Compiles a valid autoscaler; throws the trouble to tell the user when it isn't.
   package init(
@@ -25,6 +27,7 @@ package struct CompiledAutoscaler: Hashable, Sendable {
     } catch {
       throw Trouble(.valid, "InvalidSpec", "\(error)")
     }
+    warnings = autoscaler.validate().warnings.map(\.description)
     decision = DecisionSpec(resolved, limits: limits)
   }
 }

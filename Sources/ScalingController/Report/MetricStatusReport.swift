@@ -111,8 +111,3 @@ package enum MetricStatusReport {
     }
   }
 }
-
-extension Proposal {
-  /// Whether the metric is a ceiling, which never asks for growth.
-  var isCeiling: Bool { source == .apiRate }
-}

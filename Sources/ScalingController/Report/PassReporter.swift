@@ -34,11 +34,11 @@ package struct PassReporter: Sendable {
     _ pass: Pass, _ memory: inout AutoscalerMemory, tookFrom began: MonotonicTime, mayAct: @Sendable () -> Bool
   ) async -> Bool {
     tell(pass, &memory)
-    onPass(pass)
     let status = StatusReport.status(of: pass, previous: memory.status, state: memory.state)
     count(pass, status, tookFrom: began)
-    guard mayAct() else { return true }
-    return await write(status, pass, &memory)
+    let isWritten = mayAct() ? await write(status, pass, &memory) : true
+    onPass(pass)
+    return isWritten
   }
 
   /// Drops the series of an object that is gone.
@@ -84,7 +84,7 @@ package struct PassReporter: Sendable {
       metadata[LogKey.error] = "\(failure)"
       logger.warning("\(pass.autoscaler.metadata.name): no value for metric \(name)", metadata: metadata)
       record(
-        pass, .warning, StatusReport.failureReason(pass, metric: index), "no value for metric \(name): \(failure)")
+        pass, .warning, plan.proposals[index].failureReason, "no value for metric \(name): \(failure)")
     }
   }
 
@@ -149,7 +149,7 @@ package struct PassReporter: Sendable {
     for proposal in plan.proposals {
       guard let replicas = proposal.replicas else { continue }
       registry.set(
-        ControllerMetrics.proposedReplicas, to: Double(replicas), labels + [proposal.name, proposal.isCeiling ? "ceiling" : "demand"])
+        ControllerMetrics.proposedReplicas, to: Double(replicas), labels + [proposal.name, proposal.role.rawValue])
     }
     if let written = plan.write {
       registry.increment(

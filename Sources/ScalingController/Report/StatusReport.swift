@@ -59,24 +59,6 @@ package enum StatusReport {
     let unknown = plan.proposals.filter { if case .unknown = $0.outcome { true } else { false } }.map(\.name)
     return "\(plan.bindingStep.rawValue) \(reasons.joined(separator: " ")) \(unknown.joined(separator: ","))"
   }
-
-  /// The HPA's reason for a failure to read the metric at `index`.
-  package static func failureReason(_ pass: Pass, metric index: Int) -> String {
-    guard let metrics = pass.compiled?.resolved.metrics, metrics.indices.contains(index) else {
-      return "FailedGetMetric"
-    }
-    return switch metrics[index] {
-    case .resource(_, nil, _): "FailedGetResourceMetric"
-    case .resource: "FailedGetContainerResourceMetric"
-    case .pods: "FailedGetPodsMetric"
-    case .object: "FailedGetObjectMetric"
-    case .external: "FailedGetExternalMetric"
-    case .apiRate: "FailedGetAPIRate"
-    case .backlog: "FailedGetBacklog"
-    case .prometheus: "FailedGetPrometheusMetric"
-    case .schedule: "FailedGetSchedule"
-    }
-  }
 }
 
 extension SwarmAutoscaler.Status {
