@@ -7,6 +7,7 @@ Tests/Cluster/selftest.py -k faults    those whose name has `faults`
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import re
@@ -458,15 +459,15 @@ class AutoscalerTests(unittest.TestCase):
             control(f"{state['controlURL']}/custom", "PUT", {**where, "metric": "jobs", "value": {"total": jobs}})
             control(f"{state['controlURL']}/external", "PUT", {"namespace": "default", "metric": "queue", "value": queue})
 
-        def replicas() -> int:
-            return int(api.json("GET", "/apis/apps/v1/namespaces/default/deployments/x")["status"].get("readyReplicas", 0))
+        def has(expected: int) -> bool:
+            return expected == int(api.json("GET", "/apis/apps/v1/namespaces/default/deployments/x")["status"].get("readyReplicas", 0))
 
         set_all("500m", "10", "10")
-        eventually("one pod", lambda: replicas() == 1)
+        eventually("one pod", functools.partial(has, 1))
         api.json("POST", f"/apis/autoscaling/{version}/namespaces/default/horizontalpodautoscalers", scaler)
         for loads, expected in ((("2", "10", "10"), 4), (("500m", "70", "10"), 7), (("500m", "10", "90"), 9), (("1", "10", "10"), 2)):
             set_all(*loads)
-            eventually(f"{expected} pods for {loads}", lambda expected=expected: replicas() == expected)
+            eventually(f"{expected} pods for {loads}", functools.partial(has, expected))
 
 
 class LifecycleTests(unittest.TestCase):
