@@ -132,7 +132,7 @@ final class RecordingLog: Sendable {
 
   var lines: [String] { stored.withLock { $0 } }
 
-  func append(_ line: String) { stored.withLock { $0.append(line) } }
+  func append(_ line: String) { print(SystemTimeSource().wallNow.rfc3339Micro, line); stored.withLock { $0.append(line) } }
 }
 
 struct RecordingLogHandler: LogHandler {
