@@ -37,7 +37,7 @@ final class TestController: Sendable {
     let cluster = try KubeconfigLoader.load(kubeconfig, context)
     transport = try CurlTransport(
       configuration: cluster,
-      credentials: KubeconfigLoader.credentials(cluster, time), userAgent: "swarmscale/test-\(instance)",
+      credentials: KubeconfigLoader.credentials(cluster, time), userAgent: "swarmscale-controller/test-\(instance)",
       timeSource: time)
     var defaults = ResolvedAutoscaler.Defaults()
     defaults.syncPeriod = syncPeriod
@@ -132,7 +132,7 @@ final class RecordingLog: Sendable {
 
   var lines: [String] { stored.withLock { $0 } }
 
-  func append(_ line: String) { print(SystemTimeSource().wallNow.rfc3339Micro, line); stored.withLock { $0.append(line) } }
+  func append(_ line: String) { stored.withLock { $0.append(line) } }
 }
 
 struct RecordingLogHandler: LogHandler {
