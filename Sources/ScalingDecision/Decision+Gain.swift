@@ -11,7 +11,8 @@ extension Decision {
   /// Judges growth that is being watched, and holds the count at what growth without gain was taken back to.
   mutating func applyGain() {
     watchCompletedWork()
-    guard let ceiling = state.gain.ceiling, let until = state.gain.ceilingUntil else { return }
+    guard let remembered = state.gain.ceiling, let until = state.gain.ceilingUntil else { return }
+    let ceiling = saneReplicas(remembered)
     if now >= until || until > now.addingSaturated(spec.limits.gainBackOff.milliseconds.multipliedSaturated(by: 8)) {
       state.gain.ceiling = nil
       state.gain.ceilingUntil = nil

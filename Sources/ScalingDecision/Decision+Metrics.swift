@@ -154,7 +154,7 @@ extension Decision {
   private var readyWorkers: Int? {
     guard !input.workers.isEmpty else { return nil }
     var count = 0
-    for worker in input.workers where worker.isReady && worker.isAlive { count += 1 }
+    for index in input.workers.indices where input.workers[index].isReady && input.workers[index].isAlive { count += 1 }
     return count
   }
 
@@ -162,7 +162,7 @@ extension Decision {
     _ metric: MetricSpec, _ index: Int, _ samples: [WorkerSample], _ proposal: inout Proposal
   ) {
     var question = UtilizationCalculator.Question(
-      needsRequests: false, freshness: (metric.freshness ?? spec.limits.freshness).milliseconds)
+      needsRequests: false, freshness: max((metric.freshness ?? spec.limits.freshness).nanosecondsClamped, 0))
     switch metric.source {
     case .resource(let resource): question.resource = resource
     case .containerResource(let resource, let container):

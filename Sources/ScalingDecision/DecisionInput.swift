@@ -30,7 +30,7 @@ package struct DecisionInput: Hashable, Sendable {
     self.now = now
     self.specReplicas = specReplicas
     self.statusReplicas = statusReplicas
-    self.workers = workers.sortedIfNeeded { $0.name < $1.name }
+    self.workers = workers.isSortedByName ? workers : workers.sorted { $0.name < $1.name }
     self.readings = readings
     self.completedWork = completedWork
     self.foreignWriter = foreignWriter
@@ -244,7 +244,7 @@ package struct WorkerSamples: Hashable, Sendable {
 
   /// Sorts samples that come in any order.
   package init(_ samples: [WorkerSample]) {
-    self.samples = samples.sortedIfNeeded { $0.worker < $1.worker }
+    self.samples = samples.isSortedByWorker ? samples : samples.sorted { $0.worker < $1.worker }
   }
 }
 
@@ -378,14 +378,26 @@ package enum UnavailableReason: String, Hashable, Sendable, Codable {
   case notYetRead
 }
 
-extension Array {
-  /// The elements in order; without a copy when they already are.
-  func sortedIfNeeded(by areInOrder: (Element, Element) -> Bool) -> [Element] {
+extension [WorkerObservation] {
+  /// Whether the workers stand in the order of their names.
+  var isSortedByName: Bool {
     var index = 1
     while index < count {
-      if areInOrder(self[index], self[index - 1]) { return sorted(by: areInOrder) }
+      if self[index].name < self[index - 1].name { return false }
       index += 1
     }
-    return self
+    return true
+  }
+}
+
+extension [WorkerSample] {
+  /// Whether the samples stand in the order of their workers.
+  var isSortedByWorker: Bool {
+    var index = 1
+    while index < count {
+      if self[index].worker < self[index - 1].worker { return false }
+      index += 1
+    }
+    return true
   }
 }

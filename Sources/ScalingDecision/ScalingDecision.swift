@@ -214,7 +214,9 @@ extension Decision {
 
   private var workersWaitingForAPI: Int {
     var count = 0
-    for worker in input.workers where worker.isAlive && worker.activity?.isWaitingForAPI == true { count += 1 }
+    for index in input.workers.indices {
+      if input.workers[index].activity?.isWaitingForAPI == true, input.workers[index].isAlive { count += 1 }
+    }
     return count
   }
 
@@ -240,8 +242,10 @@ extension Decision {
   /// No growth into a cluster that has had no room for a while.
   private mutating func applyCapacity() {
     var unplaced = 0
-    for worker in input.workers where worker.isAlive && worker.phase == .pending && !worker.isScheduled {
-      let full = (worker.createdAt + spec.limits.capacityPendingThreshold).milliseconds
+    for index in input.workers.indices {
+      guard !input.workers[index].isScheduled, input.workers[index].phase == .pending, input.workers[index].isAlive
+      else { continue }
+      let full = (input.workers[index].createdAt + spec.limits.capacityPendingThreshold).milliseconds
       if now > full { unplaced += 1 } else { note(deadline: full.addingSaturated(1)) }
     }
     guard unplaced > 0 else { return }
@@ -258,7 +262,9 @@ extension Decision {
   mutating func keepWorkInFlight() {
     let needed = min(backlogWorkers, current)
     guard goal < needed else { return }
-    for worker in input.workers where worker.isAlive && worker.activity != nil { return }
+    for index in input.workers.indices where input.workers[index].activity != nil {
+      if input.workers[index].isAlive { return }
+    }
     goal = needed
     step = .workInFlight
     reasons.append(.workInFlight(workers: backlogWorkers))

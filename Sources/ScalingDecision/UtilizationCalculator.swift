@@ -40,62 +40,84 @@ package struct UtilizationCalculator {
     var container: String?
     /// Whether the target is a percentage of requests.
     var needsRequests: Bool
-    /// The age at which a number no longer counts.
-    var freshness: Milliseconds
+    /// The age at which a number no longer counts, in nanoseconds.
+    var freshness: Int64
   }
 
   /// The observation's moment.
   let now: Timestamp
   /// The controller's constants.
   let limits: DecisionLimits
+  /// Workers started after this moment are young.
+  let youngSince: Timestamp
+
+  init(now: Timestamp, limits: DecisionLimits) {
+    self.now = now
+    self.limits = limits
+    youngSince = now - limits.cpuInitializationPeriod
+  }
 
   /// Sorts `workers` by their `samples`; both are in the order of names.
   func groups(_ workers: [WorkerObservation], _ samples: [WorkerSample], _ question: Question) -> Groups {
     var groups = Groups()
     var next = 0
-    let nowMilliseconds = now.milliseconds
-    for worker in workers where worker.isAlive {
-      while next < samples.count, samples[next].worker != worker.name, samples[next].worker < worker.name { next += 1 }
-      let sample = next < samples.count && samples[next].worker == worker.name ? samples[next] : nil
+    var newest = Int64.min
+    // By index: a copy of each worker would cost more than all the arithmetic.
+    for index in workers.indices where workers[index].isAlive {
+      var hasSample = false
+      while next < samples.count {
+        if samples[next].worker == workers[index].name {
+          hasSample = true
+          break
+        }
+        guard samples[next].worker < workers[index].name else { break }
+        next += 1
+      }
       var request: UInt128 = 0
       if question.needsRequests, let resource = question.resource {
-        guard let value = worker.requests.request(of: resource, container: question.container), value >= 0 else {
-          groups.withoutRequest = groups.withoutRequest ?? worker.name
+        guard let value = workers[index].requests.request(of: resource, container: question.container), value >= 0
+        else {
+          groups.withoutRequest = groups.withoutRequest ?? workers[index].name
           continue
         }
         request = magnitude(value)
       }
-      if worker.phase == .pending {
+      if workers[index].phase == .pending {
         groups.unready += 1
         groups.unreadyRequests += request
         continue
       }
-      guard let sample, isUsable(sample, nowMilliseconds, question.freshness, &groups) else {
+      guard hasSample, isUsable(samples[next].milli, at: samples[next].at, question.freshness, &groups) else {
         groups.missing += 1
         groups.missingRequests += request
         continue
       }
-      if question.resource == .cpu, isStarting(worker, sample) {
+      if question.resource == .cpu,
+        isStarting(
+          readiness: workers[index].readiness, startedAt: workers[index].startedAt, sampledAt: samples[next].at,
+          window: samples[next].window)
+      {
         groups.unready += 1
         groups.unreadyRequests += request
         continue
       }
       groups.ready += 1
-      groups.usage += magnitude(sample.milli)
+      groups.usage += magnitude(samples[next].milli)
       groups.requests += request
-      groups.newestAt = max(groups.newestAt, sample.at.milliseconds)
+      newest = max(newest, samples[next].at.nanosecondsSinceEpoch)
     }
+    groups.newestAt = Timestamp(nanosecondsSinceEpoch: newest).milliseconds
     return groups
   }
 
   private func isUsable(
-    _ sample: WorkerSample, _ now: Milliseconds, _ freshness: Milliseconds, _ groups: inout Groups
+    _ milli: Int64, at: Timestamp, _ freshness: Int64, _ groups: inout Groups
   ) -> Bool {
-    if sample.milli < 0 {
+    if milli < 0 {
       groups.sawNegative = true
       return false
     }
-    let age = now.subtractingSaturated(sample.at.milliseconds)
+    let age = now.nanosecondsSinceEpoch.subtractingSaturated(at.nanosecondsSinceEpoch)
     if age > freshness || age < 0 - freshness {
       groups.sawStale = true
       return false
@@ -104,11 +126,13 @@ package struct UtilizationCalculator {
   }
 
   /// Whether the CPU that a worker burns still belongs to its start (the HPA's rule).
-  private func isStarting(_ worker: WorkerObservation, _ sample: WorkerSample) -> Bool {
-    guard let readiness = worker.readiness, let startedAt = worker.startedAt else { return true }
+  private func isStarting(
+    readiness: WorkerObservation.Readiness?, startedAt: Timestamp?, sampledAt: Timestamp, window: Duration
+  ) -> Bool {
+    guard let readiness, let startedAt else { return true }
     let isUnready = !readiness.isReady && !readiness.isUnknown
-    if now < startedAt + limits.cpuInitializationPeriod {
-      return isUnready || sample.at < readiness.since + sample.window
+    if startedAt > youngSince {
+      return isUnready || sampledAt < readiness.since + window
     }
     return isUnready && readiness.since < startedAt + limits.initialReadinessDelay
   }

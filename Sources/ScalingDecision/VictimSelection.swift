@@ -73,13 +73,15 @@ package struct VictimSelection {
   package func select(_ workers: [WorkerObservation], current: Int, goal: Int) -> Result {
     var result = Result(replicas: current)
     guard goal < current else {
-      for worker in workers where worker.isAlive && isDraining(worker) {
-        result.orders.append(.undrain(worker: worker.name))
+      for index in workers.indices {
+        guard let activity = workers[index].activity, activity.drain != .none, workers[index].isAlive else { continue }
+        result.orders.append(.undrain(worker: workers[index].name))
       }
       return result
     }
     // Where nobody reports work, Kubernetes' own choice (spread over nodes, youngest first) is as good as any.
-    let isReporting = drain.expectsReports || workers.contains { $0.isAlive && $0.activity != nil }
+    let isReporting =
+      drain.expectsReports || workers.indices.contains { workers[$0].activity != nil && workers[$0].isAlive }
     guard drain.strategy == .idleFirst, isReporting else {
       result.replicas = goal
       return result
@@ -120,10 +122,6 @@ package struct VictimSelection {
     if worker.phase == .pending { return 1 }
     if worker.phase == .unknown { return 2 }
     return worker.isReady ? 4 : 3
-  }
-
-  private func isDraining(_ worker: WorkerObservation) -> Bool {
-    worker.activity.map { $0.drain != .none } ?? false
   }
 
   private func standing(_ worker: WorkerObservation) -> Standing {

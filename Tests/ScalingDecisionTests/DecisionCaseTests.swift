@@ -502,13 +502,15 @@ func restartFaults(seed: UInt64, steps: Int) throws -> [String] {
   var random = Seeded(seed)
   var faults: [String] = []
   var completed: Int64 = 0
+  var asked = 20
   for step in 0..<steps {
     completed += Int64.random(in: 0...40, using: &random)
-    let asked = Int.random(in: 1...100, using: &random)
+    // A demand that stands for a while, so that it gets through the windows.
+    if step % 12 == 0 { asked = Int.random(in: 1...100, using: &random) }
     let external: MetricReading = Int.random(in: 0..<8, using: &random) == 0 ? refused : .asking(asked)
     let readings = [
-      external, .budget(Int64.random(in: 20...120, using: &random)),
-      .backlog(.init(queued: Int64.random(in: 0...300, using: &random), inFlight: 10)),
+      external, .budget(Int64.random(in: 20...100, using: &random)),
+      .backlog(.init(queued: Int64.random(in: 0...100, using: &random), inFlight: 10)),
     ]
     if Int.random(in: 0..<25, using: &random) == 0 {
       let other = Int.random(in: 3...100, using: &random)
@@ -519,6 +521,6 @@ func restartFaults(seed: UInt64, steps: Int) throws -> [String] {
     let other = try restarted.step(readings, completedWork: completed)
     if one != other { faults.append("step \(step): \(one.write ?? -1) and \(other.write ?? -1)") }
   }
-  if running.writes.count < 10 { faults.append("only \(running.writes.count) writes: the trace shows nothing") }
+  if running.writes.count < 5 { faults.append("only \(running.writes.count) writes: the trace shows nothing") }
   return faults
 }

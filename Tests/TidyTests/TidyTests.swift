@@ -12,7 +12,7 @@ import Testing
     "CCurl": [],
     "CCurlShim": [],
     "KubernetesCore": ["FoundationEssentials", "Foundation"],
-    "KubernetesProtobuf": ["KubernetesCore", "SwiftProtobuf"],
+    "KubernetesProtobuf": ["KubernetesCore", "SwiftProtobuf", "FoundationEssentials", "Foundation"],
     "KubernetesClient": [
       "KubernetesCore", "CCurl", "CCurlShim", "Synchronization", "FoundationEssentials", "Foundation", "Glibc", "Musl",
       "Darwin",
@@ -36,7 +36,8 @@ import Testing
     "ControllerServer": ["Hummingbird", "Logging", "ServiceLifecycle"],
     "ControllerCommand": [
       "ArgumentParser", "ControllerServer", "KubernetesClient", "KubernetesConfiguration", "KubernetesCore",
-      "KubernetesRuntime", "Logging", "Observability", "ScalingController", "ServiceLifecycle", "UnixSignals",
+      "KubernetesRuntime", "Logging", "Observability", "ScalingAPI", "ScalingController", "ScalingDecision",
+      "ServiceLifecycle", "UnixSignals",
       "FoundationEssentials", "Foundation", "Glibc", "Musl", "Darwin",
     ],
     "swarmscale": [
