@@ -43,9 +43,9 @@ def requests(cluster: Cluster) -> list[Request]:
     return [
         # Informer.swift, ScalingControllerService.swift
         Request("list autoscalers", "GET", "/apis/swarmscale.dev/v1alpha1/swarmautoscalers?limit=500"),
-        Request("watch autoscalers", "GET", "/apis/swarmscale.dev/v1alpha1/swarmautoscalers?watch=1&timeoutSeconds=1"),
+        Request("watch autoscalers", "GET", "/apis/swarmscale.dev/v1alpha1/swarmautoscalers?watch=1"),
         Request("list pods", "GET", "/api/v1/pods?limit=500"),
-        Request("watch pods", "GET", "/api/v1/pods?watch=1&timeoutSeconds=1"),
+        Request("watch pods", "GET", "/api/v1/pods?watch=1"),
         # PassReporter.swift
         Request("patch status", "PATCH", f"{swarm}/web/status?fieldManager=swarmscale-controller", {"status": {"reason": "x"}}, MERGE),
         # ScaleTargets.swift, Discovery.swift
