@@ -199,8 +199,10 @@ struct Fleets: Sendable {
     } catch let error as KubernetesError where error.reason == "AlreadyExists" {}
     let result = try await runTool(
       "/usr/bin/env",
-      ["kubectl", "--kubeconfig", namespace.state.kubeconfig, "wait", "--for=condition=Established",
-       "crd/fleets.test.swarmscale.dev", "--timeout=60s"])
+      [
+        "kubectl", "--kubeconfig", namespace.state.kubeconfig, "wait", "--for=condition=Established",
+        "crd/fleets.test.swarmscale.dev", "--timeout=60s",
+      ])
     guard result.status == 0 else { throw TestFailure(result.err) }
     return Fleets(namespace: namespace)
   }
