@@ -30,7 +30,7 @@ def render(values: dict[str, Any] | None = None, name: str = "swarmscale", names
 
 
 def normalised(value: Any) -> Any:
-    """Without Helm's own labels; lists of rules in one order."""
+    """Without Helm's own labels."""
     if isinstance(value, dict):
         return {key: normalised(item) for key, item in value.items() if key not in HELM_LABELS}
     if isinstance(value, list):
