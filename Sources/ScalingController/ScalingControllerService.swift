@@ -148,7 +148,7 @@ package final class ScalingControllerService: Service {
       group.addTask { try await self.pods.run() }
       group.addTask { try await self.events.run() }
       group.addTask { try await self.act() }
-      // Whichever ends first ends all: at graceful shutdown each returns by itself.
+      // At graceful shutdown each returns by itself; an error of one cancels the others.
       for try await _ in group {}
     }
   }

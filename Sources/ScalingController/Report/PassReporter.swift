@@ -79,7 +79,10 @@ package struct PassReporter: Sendable {
       record(pass, .normal, "SuccessfulRescale", "New size: \(written); reason: \(plan.eventMessage)")
     }
     for (index, collected) in pass.collected.enumerated() {
-      guard let failure = collected.failure, plan.proposals.indices.contains(index) else { continue }
+      // A default metric that nobody reports is silent, not unknown.
+      guard let failure = collected.failure, plan.proposals.indices.contains(index),
+        case .unknown = plan.proposals[index].outcome
+      else { continue }
       let name = plan.proposals[index].name
       metadata[LogKey.error] = "\(failure)"
       logger.warning("\(pass.autoscaler.metadata.name): no value for metric \(name)", metadata: metadata)
