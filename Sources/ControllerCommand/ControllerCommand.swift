@@ -20,25 +20,36 @@ import UnixSignals
 
 /// The controller's command: parses flags, wires the parts, runs them until SIGTERM or SIGINT.
 package struct ControllerCommand: AsyncParsableCommand {
-  package static let configuration = CommandConfiguration(
-    commandName: "controller",
-    abstract: "Watch SwarmAutoscaler objects and scale their targets.",
-    discussion: """
-      Finds the cluster through --kubeconfig, else $KUBECONFIG, else the pod's service account, else ~/.kube/config. \
-      Writes one log line for each change of size and each change of the reasons, to standard error. SIGTERM and SIGINT \
-      end it in good order with exit code 0; 78 means that the configuration is wrong, 69 that it can't go on.
+  package static let configuration = configuration(named: "controller", usedAs: "swarmscale controller")
 
-      Try it beside a cluster:
-        kubectl apply -k manifests/crd
-        swarmscale-controller --kubeconfig ~/.kube/config --no-leader-election
-        kubectl apply -f examples/basic.yaml && kubectl get swa -w
-      """,
-    version: swarmscaleVersion)
+  /// What help says of the controller, as a subcommand and as a program of its own.
+  package static func configuration(named name: String, usedAs usage: String) -> CommandConfiguration {
+    CommandConfiguration(
+      commandName: name,
+      abstract: "Watch SwarmAutoscaler objects and scale their targets.",
+      discussion: """
+        Finds the cluster through --kubeconfig, else $KUBECONFIG, else the pod's service account, else ~/.kube/config. \
+        Writes one log line for each change of size and each change of the reasons, to standard error. SIGTERM and \
+        SIGINT end it in good order with exit code 0; 64 means that the command line is wrong, 78 that the \
+        configuration is, 69 that it can't go on. Lengths of time are written 15s, 5m, 1h30m or 500ms.
+
+        Try it beside a cluster:
+          kubectl apply -k manifests/crd
+          \(usage) --kubeconfig ~/.kube/config --no-leader-election
+          kubectl apply -f examples/basic.yaml && kubectl get swa -w
+        """,
+      version: swarmscaleVersion)
+  }
 
   @OptionGroup package var options: ControllerOptions
 
   /// Makes the command.
   package init() {}
+
+  /// Makes the command with options that another command has parsed.
+  package init(options: ControllerOptions) {
+    self.options = options
+  }
 
   package func run() async throws {
     let time = SystemTimeSource()

@@ -16,7 +16,9 @@ package struct ControllerOptions: ParsableArguments {
   @Option(name: .shortAndLong, help: "Serve only autoscalers of this namespace. Default: all namespaces.")
   package var namespace: String?
 
-  @Option(help: "Longest time between two decisions on one object; spec.syncPeriodSeconds overrides it.")
+  @Option(
+    help: "Longest time between two decisions on one object; spec.syncPeriodSeconds overrides it. (default: 15s)",
+    transform: DurationArgument.init(parsing:))
   package var syncPeriod = DurationArgument(.seconds(15))
 
   @Option(help: "How many autoscalers are worked on at the same time.")
@@ -36,25 +38,36 @@ package struct ControllerOptions: ParsableArguments {
   @Option(help: "Name of the Lease.")
   package var leaderElectionName = "swarmscale-controller"
 
-  @Option(help: "How long a leader that has died keeps others waiting.")
+  @Option(
+    help: "How long a leader that has died keeps others waiting. (default: 15s)",
+    transform: DurationArgument.init(parsing:))
   package var leaseDuration = DurationArgument(.seconds(15))
 
-  @Option(help: "How long a leader tries to renew before it stops acting; shorter than the lease duration.")
+  @Option(
+    help: "How long a leader tries to renew before it stops acting; shorter than the lease duration. (default: 10s)",
+    transform: DurationArgument.init(parsing:))
   package var renewDeadline = DurationArgument(.seconds(10))
 
-  @Option(help: "Pause between two tries to acquire or renew.")
+  @Option(
+    help: "Pause between two tries to acquire or renew. (default: 2s)", transform: DurationArgument.init(parsing:))
   package var retryPeriod = DurationArgument(.seconds(2))
 
   @Option(help: "Tolerance of HPA-type targets where the spec names none, as a quantity: 100m is 10 %.")
   package var tolerance = "100m"
 
-  @Option(help: "Scale-down stabilisation window where the spec names none.")
+  @Option(
+    help: "Scale-down stabilisation window where the spec names none. (default: 5m)",
+    transform: DurationArgument.init(parsing:))
   package var downscaleStabilization = DurationArgument(.seconds(300))
 
-  @Option(help: "How long after its start a pod's CPU still shows its start-up.")
+  @Option(
+    help: "How long after its start a pod's CPU still shows its start-up. (default: 5m)",
+    transform: DurationArgument.init(parsing:))
   package var cpuInitializationPeriod = DurationArgument(.seconds(300))
 
-  @Option(help: "How soon after its start an unready pod has never been ready.")
+  @Option(
+    help: "How soon after its start an unready pod has never been ready. (default: 30s)",
+    transform: DurationArgument.init(parsing:))
   package var initialReadinessDelay = DurationArgument(.seconds(30))
 
   @Option(help: "Log format: \(LogFormat.allCases.map(\.rawValue).joined(separator: " or ")).")

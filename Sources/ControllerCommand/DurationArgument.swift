@@ -36,6 +36,14 @@ package struct DurationArgument: ExpressibleByArgument, Hashable, Sendable, Cust
     duration = total
   }
 
+  /// Parses as `init(argument:)` does; throws an error that says how a length of time is written.
+  package init(parsing text: String) throws {
+    guard let parsed = DurationArgument(argument: text) else {
+      throw ValidationError("'\(text)' is no length of time; write it with units, such as 15s, 5m, 1h30m or 500ms.")
+    }
+    self = parsed
+  }
+
   /// The same text form that is parsed, in the largest units that fit.
   package var description: String {
     let (seconds, attoseconds) = duration.components
