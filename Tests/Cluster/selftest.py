@@ -506,9 +506,9 @@ def _seconds(timestamp: str) -> float:
     return datetime.fromisoformat(timestamp.replace("Z", "+00:00")).timestamp()
 
 
-def main() -> int:
+def main(verbosity: int = 2) -> int:
     """Runs all, and ends with the line that counts."""
-    program = unittest.main(exit=False, verbosity=2, warnings="ignore")
+    program = unittest.main(exit=False, verbosity=verbosity, warnings="ignore")
     result = program.result
     # A test can fail twice, in its body and in its cleanup, and a class can fail before its tests: count names.
     failed = len({str(test) for test, _ in (*result.failures, *result.errors)}) + len(result.unexpectedSuccesses)
