@@ -1,5 +1,7 @@
+import KubernetesClient
 import KubernetesCore
 import ScalingController
+import ScalingDecision
 import TestSupport
 import Testing
 

@@ -1,6 +1,7 @@
 import Foundation
 import KubernetesCore
 import ScalingController
+import ScalingDecision
 import TestSupport
 import Testing
 

@@ -1,5 +1,9 @@
+import KubernetesCore
 import KubernetesRuntime
+import Observability
+import ScalingAPI
 import ScalingController
+import ScalingDecision
 import TestSupport
 
 /// Looks every tenth of a second until `look` gives a value, at most `attempts` times; `what` says in a failure what was

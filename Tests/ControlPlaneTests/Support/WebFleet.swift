@@ -1,6 +1,7 @@
 import Foundation
 import KubernetesCore
 import KubernetesRuntime
+import ScalingAPI
 import ScalingController
 import TestSupport
 import Testing
