@@ -104,12 +104,19 @@ package final class PodMetricsSource: Sendable {
       request.timeout = metricsTimeout
       let response = try await client.raw(request)
       return .usage(try Self.decode(response.body, now: time.wallNow))
-    } catch let error as KubernetesError {
+    } catch let failure as KubernetesError {
+      var error = failure
+      // No API of that name, or nobody behind it: the commonest reason is a metrics-server that isn't there.
+      if error.code == .notFound || error.code == .serverFailure { error.message += Self.absenceAdvice }
       return .failed(error)
     } catch {
       return .failed(KubernetesError(.unreachable, "Reading pod metrics was interrupted: \(error)"))
     }
   }
+
+  private static let absenceAdvice =
+    " CPU and memory of pods come from the metrics-server; check that it is installed and available:"
+    + " kubectl get apiservice v1beta1.metrics.k8s.io"
 
   /// Decodes a list item by item; one broken item fails the list, since a silent gap would look like a missing pod.
   package static func decode(_ body: [UInt8], now: Timestamp) throws(KubernetesError) -> [PodUsage] {

@@ -71,6 +71,8 @@ package struct AutoscalerReconciler: Sendable {
       try await observe(&pass, &memory)
       try await planAndExecute(&pass, &memory)
     } catch {
+      // Cancelled with the leadership: what failed by that is nobody's trouble, and the next leader begins anew.
+      if Task.isCancelled { return .done }
       pass.trouble = error
     }
     let reported = await reporter.report(pass, &memory, tookFrom: began, mayAct: mayAct)

@@ -58,21 +58,8 @@ package enum ConditionReport {
         return nil
       }
       return Draft(
-        type: type, isTrue: condition.isTrue, reason: condition.reason,
-        message: condition.message + sourceErrors(pass, condition.kind))
+        type: type, isTrue: condition.isTrue, reason: condition.reason, message: pass.message(of: condition))
     }
-  }
-
-  /// What the metrics' sources said, where a condition tells that a metric is unknown.
-  private static func sourceErrors(_ pass: Pass, _ kind: PlanCondition.Kind) -> String {
-    guard kind == .scalingActive, let plan = pass.plan else { return "" }
-    let errors = pass.collected.enumerated().compactMap { index, collected -> String? in
-      guard let failure = collected.failure, plan.proposals.indices.contains(index),
-        case .unknown = plan.proposals[index].outcome
-      else { return nil }
-      return "\(plan.proposals[index].name): \(failure)"
-    }
-    return errors.isEmpty ? "" : "; " + errors.joined(separator: "; ")
   }
 
   private static func fromTrouble(_ pass: Pass) -> [Draft] {

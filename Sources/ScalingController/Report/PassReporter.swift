@@ -74,20 +74,23 @@ package struct PassReporter: Sendable {
     metadata[LogKey.replicasFrom] = "\(plan.currentReplicas)"
     metadata[LogKey.replicasTo] = "\(plan.write ?? plan.currentReplicas)"
     metadata[LogKey.reason] = "\(plan.bindingStep.rawValue)"
+    if let ambiguity = pass.ambiguity {
+      let message = pass.message(of: ambiguity)
+      logger.warning("\(pass.autoscaler.metadata.name): \(message)", metadata: metadata)
+      record(pass, .warning, ambiguity.reason, message)
+      return
+    }
     logger.info("\(plan.logLine(name: pass.autoscaler.metadata.name))", metadata: metadata)
     if pass.hasWritten, let written = plan.write {
       record(pass, .normal, "SuccessfulRescale", "New size: \(written); reason: \(plan.eventMessage)")
     }
-    for (index, collected) in pass.collected.enumerated() {
+    for index in plan.proposals.indices {
       // A default metric that nobody reports is silent, not unknown.
-      guard let failure = collected.failure, plan.proposals.indices.contains(index),
-        case .unknown = plan.proposals[index].outcome
-      else { continue }
+      guard let trouble = pass.metricTrouble(at: index) else { continue }
       let name = plan.proposals[index].name
-      metadata[LogKey.error] = "\(failure)"
+      metadata[LogKey.error] = "\(trouble)"
       logger.warning("\(pass.autoscaler.metadata.name): no value for metric \(name)", metadata: metadata)
-      record(
-        pass, .warning, plan.proposals[index].failureReason, "no value for metric \(name): \(failure)")
+      record(pass, .warning, plan.proposals[index].failureReason, "no value for metric \(name): \(trouble)")
     }
   }
 

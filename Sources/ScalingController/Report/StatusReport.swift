@@ -53,10 +53,14 @@ package enum StatusReport {
   }
 
   /// A text that is equal for plans that a person would call the same: the numbers of metrics may differ, the steps,
-  /// the counts and the kinds of reasons may not.
+  /// the counts and the kinds of reasons, also of why a metric is unknown, may not.
   package static func signature(of plan: Plan) -> String {
-    let reasons = plan.reasons.map { reason in String(String(describing: reason).prefix { $0 != "(" }) }
-    let unknown = plan.proposals.filter { if case .unknown = $0.outcome { true } else { false } }.map(\.name)
+    let kind = { (value: Any) in String(describing: value).prefix { $0 != "(" } }
+    let reasons = plan.reasons.map(kind)
+    let unknown = plan.proposals.compactMap { proposal -> String? in
+      guard case .unknown(let reason) = proposal.outcome else { return nil }
+      return "\(proposal.name)=\(kind(reason))"
+    }
     return "\(plan.bindingStep.rawValue) \(reasons.joined(separator: " ")) \(unknown.joined(separator: ","))"
   }
 }

@@ -129,11 +129,19 @@ final class TestController: Sendable {
 
 /// Collects log lines.
 final class RecordingLog: Sendable {
-  private let stored = Mutex<[String]>([])
+  private let stored = Mutex<[(at: Timestamp, line: String)]>([])
 
-  var lines: [String] { stored.withLock { $0 } }
+  var lines: [String] { stored.withLock { $0.map(\.line) } }
 
-  func append(_ line: String) { stored.withLock { $0.append(line) } }
+  /// When each line that contains `text` was written, in order.
+  func times(of text: String) -> [Timestamp] {
+    stored.withLock { $0.filter { $0.line.contains(text) }.map(\.at) }
+  }
+
+  func append(_ line: String) {
+    let now = SystemTimeSource().wallNow
+    stored.withLock { $0.append((now, line)) }
+  }
 }
 
 struct RecordingLogHandler: LogHandler {
