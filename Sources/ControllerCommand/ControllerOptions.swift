@@ -52,6 +52,12 @@ package struct ControllerOptions: ParsableArguments {
   @Option(help: "How soon after its start an unready pod has never been ready.")
   package var initialReadinessDelay = DurationArgument(.seconds(30))
 
+  @Option(
+    help: ArgumentHelp(
+      "Append every decision with all its inputs to this file, one JSON line each; see docs/decision-log.md.",
+      valueName: "file"))
+  package var decisionLog: String?
+
   @Option(help: "Log format: \(LogFormat.allCases.map(\.rawValue).joined(separator: " or ")).")
   package var logFormat = LogFormat.logfmt
 

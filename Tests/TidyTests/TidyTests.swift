@@ -36,13 +36,15 @@ import Testing
     "ControllerServer": ["Hummingbird", "Logging", "ServiceLifecycle"],
     "ControllerCommand": [
       "ArgumentParser", "ControllerServer", "KubernetesClient", "KubernetesConfiguration", "KubernetesCore",
-      "KubernetesRuntime", "Logging", "Observability", "ScalingController", "ServiceLifecycle", "UnixSignals",
+      "KubernetesRuntime", "Logging", "Observability", "ScalingAPI", "ScalingController", "ScalingDecision",
+      "ServiceLifecycle", "UnixSignals",
       "FoundationEssentials", "Foundation", "Glibc", "Musl", "Darwin",
     ],
-    "swarmscale": [
-      "ArgumentParser", "ControllerCommand", "ScalingAPI", "ScalingDecision", "HPAReference", "KubernetesCore", "Yams",
-      "Foundation", "FoundationEssentials",
+    "UserCommands": [
+      "ArgumentParser", "ScalingAPI", "ScalingDecision", "HPAReference", "KubernetesCore", "Yams", "Foundation",
+      "FoundationEssentials", "Glibc", "Musl", "Darwin",
     ],
+    "swarmscale": ["ArgumentParser", "ControllerCommand", "UserCommands"],
     "swarmscale-controller": ["ArgumentParser", "ControllerCommand"],
   ]
 

@@ -46,7 +46,8 @@ package struct MetricsAdapters: Sendable {
       path = "\(prefix)\(try APIRequest.segment(collection))/\(try APIRequest.segment(name))/\(metricSegment)"
     }
     guard let value = try await custom(path, query).items.first else {
-      throw KubernetesError(.notFound, "The metric \(metric) of \(kind) \(name) has no value; check the adapter's rules.")
+      throw KubernetesError(
+        .notFound, "The metric \(metric) of \(kind) \(name) has no value; check the adapter's rules.")
     }
     return value
   }

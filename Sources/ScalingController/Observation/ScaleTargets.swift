@@ -36,7 +36,8 @@ package struct ScaleTargets: Sendable {
     let key = ObjectKey(namespace: resource.isNamespaced ? namespace : "", name: name)
     let scale = try await readScale(resource.resource, key, kind: kind)
     return ScaleTarget(
-      resource: resource.resource, kind: kind, key: key, scale: scale, selector: try Self.selector(of: scale, kind: kind, key))
+      resource: resource.resource, kind: kind, key: key, scale: scale,
+      selector: try Self.selector(of: scale, kind: kind, key))
   }
 
   /// Reads the target's scale anew.
