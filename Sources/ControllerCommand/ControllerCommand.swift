@@ -56,6 +56,10 @@ package struct ControllerCommand: AsyncParsableCommand {
     }
   }
 
+  /// Our name in `managedFields`. Servers before 1.22 take it from the user agent where `/scale` is written, so both
+  /// are the same.
+  private static let fieldManager = "swarmscale-controller"
+
   private func makeLogger(_ time: SystemTimeSource) -> Logger {
     let (format, level) = (options.logFormat, options.logLevel.level)
     return Logger(label: "swarmscale") { label in
@@ -70,7 +74,7 @@ package struct ControllerCommand: AsyncParsableCommand {
     let transport = try CurlTransport(
       configuration: cluster,
       credentials: credentialProvider(for: cluster, environment: environment, timeSource: time),
-      userAgent: "swarmscale/\(swarmscaleVersion)", timeSource: time)
+      userAgent: "\(Self.fieldManager)/\(swarmscaleVersion)", timeSource: time)
     let registry = MetricsRegistry(ControllerMetrics.families)
     registry.onRender { registry in Self.refresh(registry, transport.statistics) }
     let decisionLog = try options.decisionLog.map {
@@ -123,7 +127,7 @@ package struct ControllerCommand: AsyncParsableCommand {
     let instance = environment["POD_NAME"] ?? ProcessInfo.processInfo.hostName
     return ScalingControllerService.Configuration(
       namespace: options.namespace, workers: options.concurrentSyncs,
-      settings: .init(defaults: defaults, limits: limits),
+      settings: .init(defaults: defaults, limits: limits, fieldManager: Self.fieldManager),
       election: options.leaderElection ? try election(cluster, environment, instance) : nil, instance: instance)
   }
 

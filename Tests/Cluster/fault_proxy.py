@@ -16,6 +16,7 @@ from pathlib import Path
 sys.dont_write_bytecode = True
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 
+from faultproxy.control import ControlEndpoint  # noqa: E402
 from faultproxy.proxy import HEAD_LIMIT, FaultProxy  # noqa: E402
 
 
@@ -29,7 +30,7 @@ async def serve(state: dict[str, object]) -> None:
     context.set_alpn_protocols(["http/1.1"])
     proxy = FaultProxy((str(state["host"]), ports["kube-apiserver"]), str(state["caFile"]))
     await asyncio.start_server(proxy.accept, "127.0.0.1", ports["fault-proxy"], ssl=context, limit=HEAD_LIMIT, backlog=256)
-    control = await asyncio.start_server(proxy.control, "127.0.0.1", ports["fault-control"])
+    control = await asyncio.start_server(ControlEndpoint(proxy).accept, "127.0.0.1", ports["fault-control"])
     await control.serve_forever()
 
 

@@ -32,6 +32,8 @@ class NodeTests(unittest.TestCase):
     """One cluster for all."""
 
     folder: Path
+    state: dict[str, Any]
+    api: Connection
 
     @classmethod
     def setUpClass(cls) -> None:
@@ -51,7 +53,11 @@ class NodeTests(unittest.TestCase):
 
     def burners(self, name: str, replicas: int) -> None:
         """A deployment of burners, ready."""
-        container = {"name": "burner", "image": BURNER_IMAGE, "readinessProbe": {"httpGet": {"path": "/healthz", "port": 8080}, "periodSeconds": 1}}
+        container = {
+            "name": "burner",
+            "image": BURNER_IMAGE,
+            "readinessProbe": {"httpGet": {"path": "/healthz", "port": 8080}, "periodSeconds": 1},
+        }
         template = {"metadata": {"labels": {"app": name}}, "spec": {"terminationGracePeriodSeconds": 3, "containers": [container]}}
         spec = {"replicas": replicas, "selector": {"matchLabels": {"app": name}}, "template": template}
         path = "/apis/apps/v1/namespaces/default/deployments"
@@ -68,7 +74,11 @@ class NodeTests(unittest.TestCase):
         self.burners("load", 3)
         self.assertEqual(self.cluster("load", "default", "app=load", "--total", "300", "--memory", "64"), "3 pods told")
         # Other work on the machine can keep burners below what they are told, never above.
-        eventually("about 0.1 cores each", lambda: len(self.cores("app=load")) == 3 and all(0.07 < cpu < 0.12 for cpu in self.cores("app=load")), 90)
+        eventually(
+            "about 0.1 cores each",
+            lambda: len(self.cores("app=load")) == 3 and all(0.07 < cpu < 0.12 for cpu in self.cores("app=load")),
+            90,
+        )
         items = self.api.json("GET", query("/apis/metrics.k8s.io/v1beta1/namespaces/default/pods", labelSelector="app=load"))["items"]
         for item in items:
             self.assertGreater(int(item["containers"][0]["usage"]["memory"].removesuffix("Ki")), 64 * 1024)
@@ -108,7 +118,7 @@ class NodeTests(unittest.TestCase):
         urllib.request.urlopen(f"http://{address}:8080/unready", timeout=5).close()
 
         def ready() -> str:
-            return next(c["status"] for c in self.api.json("GET", path)["status"]["conditions"] if c["type"] == "Ready")
+            return next(str(c["status"]) for c in self.api.json("GET", path)["status"]["conditions"] if c["type"] == "Ready")
 
         eventually("an unready pod", lambda: ready() == "False", 30)
         try:

@@ -15,7 +15,6 @@ sys.dont_write_bytecode = True
 sys.path[:0] = [str(Path(__file__).resolve().parent), str(Path(__file__).resolve().parents[2] / "scripts/lib")]
 
 from swarmcluster.api import Endpoint  # noqa: E402
-
 from testnode.load import FaultBook, LoadBook, MetricBook, UsageSource  # noqa: E402
 from testnode.node import TestNode  # noqa: E402
 from testnode.servers import ControlServer, MetricsServer  # noqa: E402
@@ -27,7 +26,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--state", type=Path, required=True, metavar="FILE", help="state.json of the control plane")
     parser.add_argument("--nodes", type=int, default=1, metavar="N", help="number of nodes to play; 0 for metrics alone")
-    parser.add_argument("--source", choices=("synthetic", "kubelet"), default="synthetic", help="where the use of CPU and memory comes from: what tests set, or the kubelets' /stats/summary")  # fmt: skip
+    parser.add_argument(
+        "--source",
+        choices=("synthetic", "kubelet"),
+        default="synthetic",
+        help="where the use of CPU and memory comes from: what tests set, or the kubelets' /stats/summary",
+    )
     arguments = parser.parse_args()
     state = json.loads(arguments.state.read_text(encoding="utf-8"))
     # The watch thread must not starve behind the handlers: hand over often.

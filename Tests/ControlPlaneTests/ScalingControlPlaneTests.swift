@@ -1,4 +1,5 @@
 import KubernetesCore
+import KubernetesRuntime
 import ScalingAPI
 import ScalingController
 import ScalingDecision
@@ -34,7 +35,8 @@ struct ScalingControlPlaneTests {
         // 9.3 cores in the band's middle of 77.5 % of one core each: 12 workers.
         try await namespace.setLoad("web", cpu: TestNamespace.total("9300m"))
         await controller.settles("web", at: 12)
-        #expect(try await namespace.replicas(of: "web") == 12)
+        let count12 = try await namespace.replicas(of: "web")
+        #expect(count12 == 12)
         let status = try #require(try await namespace.autoscaler("web").status)
         #expect(status.currentReplicas == 12)
         #expect(status.observedGeneration == 1)
@@ -45,7 +47,8 @@ struct ScalingControlPlaneTests {
         try await namespace.setLoad("web", cpu: TestNamespace.total("1"))
         let mark = controller.mark
         await controller.pass(since: mark) { $0.plan?.currentReplicas == 5 && !$0.hasWritten }
-        #expect(try await namespace.replicas(of: "web") == 5)
+        let count5 = try await namespace.replicas(of: "web")
+        #expect(count5 == 5)
       }
     }
   }
@@ -60,7 +63,8 @@ struct ScalingControlPlaneTests {
       let controller = try TestController(kubeconfig: namespace.state.kubeconfig, namespace: namespace.name)
       try await controller.run {
         await controller.settles("cache", at: 10)
-        #expect(try await namespace.replicas(of: "cache") == 10)
+        let count10 = try await namespace.replicas(of: "cache")
+        #expect(count10 == 10)
       }
     }
   }
@@ -79,7 +83,8 @@ struct ScalingControlPlaneTests {
       try await controller.run {
         // 3 cores at 50 % of one core each: 6; the default policy allows 4 more pods or 100 % in 15 s.
         await controller.settles("api", at: 6)
-        #expect(try await namespace.replicas(of: "api") == 6)
+        let count6 = try await namespace.replicas(of: "api")
+        #expect(count6 == 6)
       }
     }
   }
@@ -101,11 +106,13 @@ struct ScalingControlPlaneTests {
         var mark = controller.mark
         try await namespace.patchAutoscaler("web", #"{"spec":{"minReplicas":9}}"#)
         await controller.pass(since: mark) { $0.hasWritten && $0.plan?.write == 9 }
-        #expect(try await namespace.replicas(of: "web") == 9)
+        let count9 = try await namespace.replicas(of: "web")
+        #expect(count9 == 9)
         mark = controller.mark
         try await namespace.patchAutoscaler("web", #"{"spec":{"minReplicas":2,"maxReplicas":4}}"#)
         await controller.pass(since: mark) { $0.hasWritten && $0.plan?.write == 4 }
-        #expect(try await namespace.replicas(of: "web") == 4)
+        let count4 = try await namespace.replicas(of: "web")
+        #expect(count4 == 4)
       }
     }
   }
@@ -123,9 +130,11 @@ struct ScalingControlPlaneTests {
         let mark = controller.mark
         try await namespace.setReplicas(of: "web", to: 20)
         let seen = await controller.pass(since: mark) { $0.plan?.currentReplicas == 20 }
-        #expect(seen.input?.foreignWriter?.manager == "a-person")
+        // Servers before 1.22 name the writer of a scale by its user agent.
+        #expect(["a-person", "swarmscale-tests"].contains(seen.input?.foreignWriter?.manager))
         await controller.pass(since: mark) { $0.plan?.currentReplicas == 5 && !$0.hasWritten }
-        #expect(try await namespace.replicas(of: "web") == 5)
+        let count5 = try await namespace.replicas(of: "web")
+        #expect(count5 == 5)
       }
     }
   }
@@ -149,7 +158,8 @@ struct ScalingControlPlaneTests {
         try await namespace.setLoad("crew", cpu: TestNamespace.total("1"))
         let mark = controller.mark
         await controller.pass(since: mark) { $0.hasWritten && $0.plan?.write == 5 }
-        #expect(try await fleets.replicas(of: "crew") == 5)
+        let count5 = try await fleets.replicas(of: "crew")
+        #expect(count5 == 5)
       }
     }
   }

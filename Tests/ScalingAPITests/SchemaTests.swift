@@ -188,7 +188,7 @@ struct SchemaTests {
       ],
     ]
     let filled = schema.defaulted(spec)
-    #expect(filled[path: ["drain", "timeout"]] == "30m" && filled["syncPeriodSeconds"] == 15)
+    #expect(filled[path: ["drain", "timeout"]] == "30m" && filled["syncPeriodSeconds"] == nil)
     #expect(try autoscaler(spec: filled).resolved() == autoscaler(spec: spec).resolved())
     let budgetSchema = try #require(try Schema(plural: "apibudgets").property("spec"))
     let budget: JSONValue = ["target": [:], "burst": [:], "shares": [["autoscaler": "a"]]]

@@ -12,7 +12,7 @@ import Testing
     "CCurl": [],
     "CCurlShim": [],
     "KubernetesCore": ["FoundationEssentials", "Foundation"],
-    "KubernetesProtobuf": ["KubernetesCore", "SwiftProtobuf"],
+    "KubernetesProtobuf": ["KubernetesCore", "SwiftProtobuf", "FoundationEssentials", "Foundation"],
     "KubernetesClient": [
       "KubernetesCore", "CCurl", "CCurlShim", "Synchronization", "FoundationEssentials", "Foundation", "Glibc", "Musl",
       "Darwin",

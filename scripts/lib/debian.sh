@@ -19,6 +19,7 @@ debian_apt_setup() {
   codename=$(. /etc/os-release && printf '%s' "${VERSION_CODENAME:-}")
   [ -n "$codename" ] || die "/etc/os-release names no VERSION_CODENAME"
   mkdir -p "$debian_apt"/{lists/partial,cache/archives/partial}
+  # shellcheck disable=SC2016
   uri=$(apt-get indextargets --format '$(RELEASE) $(COMPONENT) $(REPO_URI)' 'Created-By: Packages' |
     awk -v release="$codename" '$1 == release && $2 == "main" { print $3; exit }')
   [ -n "$uri" ] || die "apt has no mirror configured for '$codename main'; see /etc/apt/sources.list.d"

@@ -60,11 +60,10 @@ package enum MetricStatusReport {
     }
   }
 
-  /// Whole percent, rounded to nearest; nil for a share of nothing.
+  /// Whole percent, cut like the HPA's and the log line's; nil for a share of nothing.
   private static func percent(_ part: Int64, of whole: Int64) -> Int64? {
     guard whole > 0 else { return nil }
-    let wide = (Int128(part) * 200 + Int128(whole)) / (Int128(whole) * 2)
-    return Int64(clamping: wide)
+    return Int64(clamping: Int128(part) * 100 / Int128(whole))
   }
 
   /// `cpu: 62%/70-85%, memory: 40%/70-85%`.

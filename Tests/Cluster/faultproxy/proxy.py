@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import re
 import socket
 import ssl
 import struct
-import urllib.parse
-from dataclasses import asdict
 from typing import Any, AsyncIterator
 
-from .rules import Action, BadRule, LogEntry, Records, Request, Rule
+from .rules import Action, LogEntry, Records, Request, Rule
 
 HEAD_LIMIT = 256 * 1024
 HOP_HEADERS = {"connection", "keep-alive", "proxy-connection", "transfer-encoding", "content-length", "expect"}
@@ -110,7 +107,7 @@ class Exchange:
         head = await self.reader.readuntil(b"\r\n\r\n")
         first, *lines = head.decode("latin-1").split("\r\n")[:-2]
         method, target, _ = first.split(" ", 2)
-        return Request(method, target, [_header(line) for line in lines])
+        return Request(method, target, [header_of(line) for line in lines])
 
     async def _serve(self, request: Request, entry: LogEntry) -> None:
         rule = self.proxy.match(request)
@@ -187,7 +184,7 @@ class Exchange:
             first, *lines = head.decode("latin-1").split("\r\n")[:-2]
             _, status, *reason = first.split(" ", 2)
             if int(status) >= 200:
-                return int(status), reason[0] if reason else "", [_header(line) for line in lines]
+                return int(status), reason[0] if reason else "", [header_of(line) for line in lines]
 
     def _forget_upstream(self) -> None:
         if self.upstream_writer is not None:
@@ -218,9 +215,7 @@ class Exchange:
 
     # -- Answer
 
-    async def _send_answer(
-        self, request: Request, entry: LogEntry, action: Action, answer: tuple[int, str, list[tuple[str, str]]]
-    ) -> None:
+    async def _send_answer(self, request: Request, entry: LogEntry, action: Action, answer: tuple[int, str, list[tuple[str, str]]]) -> None:
         status, reason, headers = answer
         kept = {name.lower(): value for name, value in headers}
         lines = [f"{name}: {value}\r\n" for name, value in headers if name.lower() not in HOP_HEADERS]
@@ -229,7 +224,9 @@ class Exchange:
             async for _ in pieces:
                 pass
             content = action.replaceBody.encode()
-            await self._write((f"HTTP/1.1 {status} {reason}\r\n" + "".join(lines) + f"Content-Length: {len(content)}\r\n\r\n").encode("latin-1") + content)
+            await self._write(
+                (f"HTTP/1.1 {status} {reason}\r\n" + "".join(lines) + f"Content-Length: {len(content)}\r\n\r\n").encode("latin-1") + content
+            )
             entry.bytes = len(content)
             return
         chunked = "content-length" not in kept and request.method != "HEAD" and status not in (204, 304)
@@ -316,7 +313,7 @@ class Exchange:
         iterator = pieces.__aiter__()
         try:
             while True:
-                following = asyncio.ensure_future(iterator.__anext__())  # type: ignore[arg-type]
+                following = asyncio.ensure_future(iterator.__anext__())
                 await asyncio.wait({gone, following}, return_when=asyncio.FIRST_COMPLETED)
                 if not following.done():
                     raise ClientGone
@@ -346,7 +343,7 @@ class Exchange:
             try:
                 if not await asyncio.wait_for(self.reader.read(1), 0.1):
                     raise ClientGone
-            except asyncio.TimeoutError:
+            except TimeoutError:
                 continue
             except RuntimeError:
                 # The stream's own wait for the client reads already: then its end shows in the transport.
@@ -370,7 +367,6 @@ class FaultProxy:
         self.records = Records()
         self.rules: list[Rule] = []
         self.exchanges: set[Exchange] = set()
-        self._rule_number = 0
 
     async def accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """One connection of a client."""
@@ -384,89 +380,6 @@ class FaultProxy:
     def match(self, request: Request) -> Rule | None:
         """The first rule that takes the request."""
         return next((rule for rule in self.rules if rule.applies(request)), None)
-
-    # -- Control endpoint
-
-    async def control(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """One connection of a test: plain HTTP, loopback."""
-        try:
-            while True:
-                head = (await reader.readuntil(b"\r\n\r\n")).decode("latin-1")
-                first, *lines = head.split("\r\n")[:-2]
-                method, target, _ = first.split(" ", 2)
-                length = next((int(value) for name, value in map(_header, lines) if name.lower() == "content-length"), 0)
-                try:
-                    body = json.loads(await reader.readexactly(length)) if length else None
-                    status, answer = 200, self.route(method, target, body)
-                except (BadRule, ValueError, TypeError, re.error) as error:
-                    status, answer = 400, {"error": str(error)}
-                except LookupError as error:
-                    status, answer = 404, {"error": str(error)}
-                content = json.dumps(answer).encode()
-                writer.write(f"HTTP/1.1 {status} -\r\nContent-Type: application/json\r\nContent-Length: {len(content)}\r\n\r\n".encode() + content)
-                await writer.drain()
-        except (OSError, asyncio.IncompleteReadError):
-            pass
-        finally:
-            writer.close()
-
-    def route(self, method: str, target: str, body: Any) -> Any:
-        """Carries out one control request."""
-        url = urllib.parse.urlsplit(target)
-        parameters = dict(urllib.parse.parse_qsl(url.query))
-        match (method, url.path):
-            case ("GET", "/ready"):
-                return {"ready": True}
-            case ("GET", "/rules"):
-                return [asdict(rule) for rule in self.rules]
-            case ("PUT", "/rules"):
-                self.rules = [self._rule(entry) for entry in body]
-                return {"names": [rule.name for rule in self.rules]}
-            case ("POST", "/rules"):
-                self.rules.append(self._rule(body))
-                return {"name": self.rules[-1].name}
-            case ("DELETE", "/rules"):
-                chosen = parameters.get("name")
-                self.rules = [rule for rule in self.rules if chosen is not None and rule.name != chosen]
-                return {"ok": True}
-            case ("GET", "/counters"):
-                return self._counters()
-            case ("DELETE", "/counters" | "/log"):
-                self.records.clear()
-                return {"ok": True}
-            case ("GET", "/log"):
-                return self.records.entries(int(parameters.get("since", 0)), parameters.get("match", ""))
-            case ("POST", "/drop" | "/stall" | "/resume"):
-                return {"connections": self._at_once(url.path, body or {})}
-        raise LookupError(f"no such control: {method} {url.path}; see Tests/Cluster/README.md")
-
-    def _rule(self, body: dict[str, Any]) -> Rule:
-        self._rule_number += 1
-        return Rule.of(body, self._rule_number)
-
-    def _counters(self) -> dict[str, Any]:
-        serving = [exchange.request for exchange in self.exchanges if exchange.request is not None]
-        return {
-            "requests": sum(self.records.kinds.values()),
-            "byKind": dict(sorted(self.records.kinds.items())),
-            "byStatus": dict(sorted(self.records.statuses.items())),
-            "rules": {rule.name: rule.hits for rule in self.rules},
-            "openConnections": len(self.exchanges),
-            "openWatches": sum(request.is_watch for request in serving),
-        }
-
-    def _at_once(self, what: str, body: dict[str, Any]) -> int:
-        """Drops, stalls or resumes connections that are open now: those whose present request matches, or all."""
-        wanted, only_watches = re.compile(body.get("path", "")), body.get("watch")
-        count = 0
-        for exchange in list(self.exchanges):
-            request = exchange.request
-            if "path" in body or only_watches is not None:
-                if request is None or not wanted.search(request.target) or only_watches not in (None, request.is_watch):
-                    continue
-            {"/drop": exchange.reset, "/stall": exchange.freeze, "/resume": exchange.thaw}[what]()
-            count += 1
-        return count
 
 
 async def _chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
@@ -484,11 +397,30 @@ def _chunk(piece: bytes) -> bytes:
     return b"%x\r\n%s\r\n" % (len(piece), piece) if piece else b""
 
 
-def _header(line: str) -> tuple[str, str]:
+def header_of(line: str) -> tuple[str, str]:
+    """Name and value of a header line."""
     name, _, value = line.partition(":")
     return name.strip(), value.strip()
 
 
 def _status_object(code: int, message: str, reason: str | None) -> dict[str, Any]:
-    known = {401: "Unauthorized", 403: "Forbidden", 404: "NotFound", 409: "Conflict", 410: "Expired", 429: "TooManyRequests", 500: "InternalError", 503: "ServiceUnavailable", 504: "Timeout"}  # fmt: skip
-    return {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Failure", "message": message, "reason": reason or known.get(code, "Unknown"), "code": code}
+    known = {
+        401: "Unauthorized",
+        403: "Forbidden",
+        404: "NotFound",
+        409: "Conflict",
+        410: "Expired",
+        429: "TooManyRequests",
+        500: "InternalError",
+        503: "ServiceUnavailable",
+        504: "Timeout",
+    }
+    return {
+        "kind": "Status",
+        "apiVersion": "v1",
+        "metadata": {},
+        "status": "Failure",
+        "message": message,
+        "reason": reason or known.get(code, "Unknown"),
+        "code": code,
+    }

@@ -51,7 +51,9 @@ class Action:
     def __post_init__(self) -> None:
         if self.drop not in (None, "before", "afterForward"):
             raise BadRule(f'drop is "before" or "afterForward", not {self.drop!r}')
-        chosen = [name for name, value in asdict(self).items() if value is not None and name not in ("delaySeconds", "headers", "body", "status")]
+        chosen = [
+            name for name, value in asdict(self).items() if value is not None and name not in ("delaySeconds", "headers", "body", "status")
+        ]
         if self.status is not None or self.body is not None:
             chosen.append("status")
             self.status = self.status or 200

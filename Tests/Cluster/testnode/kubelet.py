@@ -87,7 +87,9 @@ class KubeletUsage(UsageSource):
                 value = rates.usage()
                 if value is not None:
                     usage = {"cpu": f"{value[0] * 10**9 // 1}n", "memory": f"{value[1] / 1024 // 1}Ki"}
-                    result.append({"metadata": {"name": name}, "timestamp": timestamp_text(min(at, self._read_at)), "window": "15s", "usage": usage})
+                    result.append(
+                        {"metadata": {"name": name}, "timestamp": timestamp_text(min(at, self._read_at)), "window": "15s", "usage": usage}
+                    )
         return result
 
     def _run(self) -> None:

@@ -73,6 +73,27 @@ class PodOverride:
     age_seconds: float = 0
 
 
+@dataclass(frozen=True)
+class Share:
+    """What decides the usage of a pod, and of all pods like it."""
+
+    pod: Pod
+    load: Load
+    sharing: int
+    override: PodOverride
+
+
+@dataclass(frozen=True)
+class Plan:
+    """For one selection of pods: the encoded metadata of each, and which share it has. Holds as long as the two numbers do."""
+
+    pods: list[Pod]
+    version: int
+    generation: int
+    shares: list[Share]
+    entries: list[tuple[bytes, int]]
+
+
 class UsageSource(Protocol):
     """Where the CPU and memory of pods come from: what tests set, or a kubelet."""
 
@@ -97,6 +118,8 @@ class LoadBook(UsageSource):
         self._lock = threading.Lock()
         self._loads: list[Load] = []
         self._overrides: dict[tuple[str, str], PodOverride] = {}
+        self._generation = 0
+        self._plans: dict[int, Plan] = {}
 
     def set_load(self, body: dict[str, Any]) -> None:
         """PUT /load: later settings win over earlier ones where both match; one for the same selector replaces it."""
@@ -112,6 +135,7 @@ class LoadBook(UsageSource):
                 body.get("container", old.container if old else ""),
             )
             self._loads = [kept for kept in self._loads if kept is not old] + [load]
+            self._generation += 1
 
     def set_override(self, body: dict[str, Any]) -> None:
         """PUT /pod-load: one pod."""
@@ -124,53 +148,73 @@ class LoadBook(UsageSource):
         )
         with self._lock:
             self._overrides[key] = override
+            self._generation += 1
 
     def clear(self) -> None:
         """Back to nothing set."""
         with self._lock:
             self._loads, self._overrides = [], {}
+            self._generation += 1
 
     def describe(self) -> dict[str, Any]:
         """For GET /state."""
         with self._lock:
-            return {"loads": [{"namespace": load.namespace, "selector": load.selector} for load in self._loads], "overrides": len(self._overrides)}
+            return {
+                "loads": [{"namespace": load.namespace, "selector": load.selector} for load in self._loads],
+                "overrides": len(self._overrides),
+            }
 
     def encode(self, namespace: str, pods: list[Pod], at: datetime) -> list[bytes]:
-        """PodMetrics of pods of one namespace. Pods alike share the encoded end of the object, so 10,000 take milliseconds."""
+        """PodMetrics of pods of one namespace.
+
+        Which pod has which usage is worked out once for a selection that is asked for again unchanged; pods alike share the encoded end
+        of their objects. So a list of 10,000 takes milliseconds.
+        """
         with self._lock:
+            generation, kept = self._generation, self._plans.get(id(pods))
+        version = self._store.version(namespace)
+        if kept is None or kept.pods is not pods or (kept.version, kept.generation) != (version, generation):
+            kept = self._plan(namespace, pods, version)
+            if len(pods) >= 100:
+                with self._lock:
+                    if len(self._plans) >= 100:
+                        self._plans.clear()
+                    self._plans[id(pods)] = kept
+        ends = [self._end(share, at) for share in kept.shares]
+        return [b'{"metadata":' + metadata + ends[index] for metadata, index in kept.entries]
+
+    def _plan(self, namespace: str, pods: list[Pod], version: int) -> Plan:
+        with self._lock:
+            generation = self._generation
             loads = [load for load in reversed(self._loads) if load.namespace in (namespace, "*")]
             overrides = {name: value for (place, name), value in self._overrides.items() if place == namespace}
-        # By name, not by object: the watch may replace a pod between the caller's selection and this one.
-        member_sets = [({pod.name for pod in self._store.select(namespace, load.selector)}, load) for load in loads]
-        sharing = {id(load): sum(pod.counts for pod in self._store.select(namespace, load.selector)) for load in loads}
-        everything = [not load.selector for load in loads]
-        default = Load(namespace, "", Amount.of("1m"), Amount.of("10Mi"), "")
-        ends: dict[Any, bytes] = {}
-        result: list[bytes] = []
+        loads.append(Load(namespace, "", Amount.of("1m"), Amount.of("10Mi"), ""))
+        selections = [self._store.select(namespace, load.selector) for load in loads]
+        # By name, not by object: the watch may replace a pod between the caller's selection and this one. None: all pods.
+        members = [{pod.name for pod in chosen} if load.selector else None for load, chosen in zip(loads, selections, strict=True)]
+        sharing = [sum(pod.counts for pod in chosen) for chosen in selections]
+        plan = Plan(pods, version, generation, [], [])
+        indices: dict[tuple[int, tuple[str, ...], bool], int] = {}
         for pod in pods:
-            if pod.phase != "Running":
-                continue
-            load = default
-            for index, (members, candidate) in enumerate(member_sets):
-                if everything[index] or pod.name in members:
-                    load = candidate
-                    break
             override = overrides.get(pod.name)
-            if override is not None:
-                if not override.missing:
-                    result.append(pod_metrics_json(pod, self._end(pod, load, sharing.get(id(load), 1), at, override)))
+            if pod.phase != "Running" or (override is not None and override.missing):
                 continue
-            counts = pod.counts
-            key = (id(load), pod.containers, counts)
-            end = ends.get(key)
-            if end is None:
-                end = ends[key] = self._end(pod, load, sharing.get(id(load), 1), at, PodOverride())
-            result.append(pod_metrics_json(pod, end))
-        return result
+            number = next(index for index, names in enumerate(members) if names is None or pod.name in names)
+            key = (number, pod.containers, pod.counts)
+            index = indices.get(key) if override is None else None
+            if index is None:
+                index = len(plan.shares)
+                plan.shares.append(Share(pod, loads[number], sharing[number], override or PodOverride()))
+                if override is None:
+                    indices[key] = index
+            plan.entries.append((pod.metadata_json, index))
+        return plan
 
-    def _end(self, pod: Pod, load: Load, sharing: int, at: datetime, override: PodOverride) -> bytes:
-        cpu = override.cpu if override.cpu is not None else load.cpu.for_pod(pod.counts, sharing)
-        memory = override.memory if override.memory is not None else load.memory.for_pod(pod.counts, sharing)
+    @staticmethod
+    def _end(share: Share, at: datetime) -> bytes:
+        pod, load, override = share.pod, share.load, share.override
+        cpu = override.cpu if override.cpu is not None else load.cpu.for_pod(pod.counts, share.sharing)
+        memory = override.memory if override.memory is not None else load.memory.for_pod(pod.counts, share.sharing)
         chosen = load.container if load.container in pod.containers else pod.containers[0]
         usage = {name: (cpu, memory) if name == chosen else (Fraction(0), Fraction(0)) for name in pod.containers}
         return metrics_end(usage, at - timedelta(seconds=override.age_seconds))
@@ -178,7 +222,12 @@ class LoadBook(UsageSource):
     def nodes(self, at: datetime) -> list[dict[str, Any]]:
         """The sum over all pods, on the first node; the rest are idle."""
         return [
-            {"metadata": {"name": name}, "timestamp": timestamp_text(at), "window": f"{WINDOW_SECONDS}s", "usage": {"cpu": "100m", "memory": "1048576Ki"}}
+            {
+                "metadata": {"name": name},
+                "timestamp": timestamp_text(at),
+                "window": f"{WINDOW_SECONDS}s",
+                "usage": {"cpu": "100m", "memory": "1048576Ki"},
+            }
             for name in self._nodes
         ]
 
@@ -294,7 +343,11 @@ class MetricBook:
     def of_pods(self, namespace: str, metric: str, selector: str, metric_selector: str) -> list[tuple[str, Fraction]] | None:
         """Values of the matching pods; None when nobody has heard of the metric."""
         with self._lock:
-            known = [(chosen, amount, labels) for (place, name, chosen), (amount, labels) in self._pods.items() if (place, name) == (namespace, metric)]
+            known = [
+                (chosen, amount, labels)
+                for (place, name, chosen), (amount, labels) in self._pods.items()
+                if (place, name) == (namespace, metric)
+            ]
         known = [entry for entry in known if compile_selector(metric_selector)(entry[2])]
         if not known:
             return None
@@ -415,5 +468,3 @@ class FaultBook:
 def utc_now() -> datetime:
     """The wall clock."""
     return datetime.now(timezone.utc)
-
-

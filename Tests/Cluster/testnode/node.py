@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import heapq
 import itertools
 import json
@@ -185,12 +186,12 @@ class TestNode:
                 action(connection)
             except APIStatusError as error:
                 if error.status in (429, 500, 503, 504):
-                    self._timers.after(0.5, lambda action=action: self._work.put(action))
+                    self._timers.after(0.5, functools.partial(self._work.put, action))
                 elif error.status not in (404, 409):
                     print(f"worker: {error}", file=sys.stderr, flush=True)
             except OSError:
                 # The API server is away (tests restart it): the work stays to be done.
-                self._timers.after(0.5, lambda action=action: self._work.put(action))
+                self._timers.after(0.5, functools.partial(self._work.put, action))
             except Exception:  # noqa: BLE001 - a broken pod must not stop the node
                 traceback.print_exc()
 
@@ -201,7 +202,12 @@ class TestNode:
         with self._lock:
             node = next(self._next_node)
         path = f"/api/v1/namespaces/{pod.namespace}/pods/{pod.name}/binding"
-        body = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": pod.name}, "target": {"apiVersion": "v1", "kind": "Node", "name": node}}
+        body = {
+            "apiVersion": "v1",
+            "kind": "Binding",
+            "metadata": {"name": pod.name},
+            "target": {"apiVersion": "v1", "kind": "Node", "name": node},
+        }
         status, answer = connection.request("POST", path, body)
         if status >= 400 and status != 409:
             raise APIStatusError(status, "POST", path, answer)
@@ -235,7 +241,13 @@ class TestNode:
             raise APIStatusError(status, "DELETE", path, answer)
 
     def _mark_unschedulable(self, connection: Connection, pod: Pod) -> None:
-        condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "lastTransitionTime": now_text(), "message": "the test says that no node has room"}  # fmt: skip
+        condition = {
+            "type": "PodScheduled",
+            "status": "False",
+            "reason": "Unschedulable",
+            "lastTransitionTime": now_text(),
+            "message": "the test says that no node has room",
+        }
         self._patch_status(connection, pod, {"conditions": [condition]})
 
     def _patch_status(self, connection: Connection, pod: Pod, status: dict[str, Any]) -> None:
@@ -319,7 +331,7 @@ class TestNode:
                 if step == "unschedulable":
                     del self._handled[uid]
         for pod in held:
-            self._schedule(0, lambda connection, pod=pod: self._run_pod(connection, pod))
+            self._schedule(0, functools.partial(self._run_pod, pod=pod))
         for namespace in self.store.namespaces():
             for pod in self.store.select(namespace, ""):
                 if pod.node == "" and pod.phase == "Pending":
@@ -342,13 +354,24 @@ class TestNode:
         if action in ("fail", "succeed"):
             code = 1 if action == "fail" else 0
             reason = "Error" if action == "fail" else "Completed"
-            containers = [{**entry, "ready": False, "started": False, "state": {"terminated": {"exitCode": code, "reason": reason}}} for entry in pod.status.get("containerStatuses") or ()]  # fmt: skip
+            containers = [
+                {**entry, "ready": False, "started": False, "state": {"terminated": {"exitCode": code, "reason": reason}}}
+                for entry in pod.status.get("containerStatuses") or ()
+            ]
             base = self._running_status(pod, False, pod.status.get("podIP", ""), pod.status)
             return {**base, "phase": "Failed" if action == "fail" else "Succeeded", "containerStatuses": containers}
         if action == "restart":
             # A container that ended and runs again: the count goes up, the pod stays.
             now = now_text()
-            containers = [{**entry, "restartCount": entry["restartCount"] + 1, "state": {"running": {"startedAt": now}}, "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled", "finishedAt": now}}} for entry in pod.status.get("containerStatuses") or ()]  # fmt: skip
+            containers = [
+                {
+                    **entry,
+                    "restartCount": entry["restartCount"] + 1,
+                    "state": {"running": {"startedAt": now}},
+                    "lastState": {"terminated": {"exitCode": 137, "reason": "OOMKilled", "finishedAt": now}},
+                }
+                for entry in pod.status.get("containerStatuses") or ()
+            ]
             return {"containerStatuses": containers}
         if action in ("ready", "unready"):
             return self._running_status(pod, action == "ready", pod.status.get("podIP", ""), pod.status)
@@ -374,7 +397,11 @@ class TestNode:
                 time.sleep(0.5)
 
     def _register(self, connection: Connection, name: str) -> None:
-        body = {"apiVersion": "v1", "kind": "Node", "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name, "swarmscale.test/node": "true"}}}
+        body = {
+            "apiVersion": "v1",
+            "kind": "Node",
+            "metadata": {"name": name, "labels": {"kubernetes.io/hostname": name, "swarmscale.test/node": "true"}},
+        }
         status, answer = connection.request("POST", "/api/v1/nodes", body)
         if status >= 400 and status != 409:
             raise APIStatusError(status, "POST", "/api/v1/nodes", answer)

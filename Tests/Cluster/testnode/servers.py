@@ -48,14 +48,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def answer(self, status: int, body: bytes, headers: dict[str, str] | None = None) -> None:
         """Writes one answer in one piece."""
-        self.send_response_only(status)
-        self.send_header("Content-Type", "application/json")
-        for name, value in (headers or {}).items():
-            self.send_header(name, value)
-        self.send_header("Content-Length", str(len(body)))
-        self._headers_buffer.append(b"\r\n")  # type: ignore[attr-defined]
-        self.wfile.write(b"".join(self._headers_buffer) + body)  # type: ignore[attr-defined]
-        self._headers_buffer = []
+        fields = {"Content-Type": "application/json", **(headers or {}), "Content-Length": str(len(body))}
+        head = f"HTTP/1.1 {status} -\r\n" + "".join(f"{name}: {value}\r\n" for name, value in fields.items())
+        self.wfile.write(head.encode() + b"\r\n" + body)
 
     def answer_json(self, value: Any, status: int = 200) -> None:
         """Writes a JSON answer."""
@@ -154,9 +149,14 @@ class MetricsServer:
                 {"name": "pods", "singularName": "", "namespaced": True, "kind": "PodMetrics", "verbs": ["get", "list"]},
             ]
         elif group == "custom.metrics.k8s.io":
-            resources = [{"name": name, "singularName": "", "namespaced": True, "kind": "MetricValueList", "verbs": ["get"]} for name in custom]
+            resources = [
+                {"name": name, "singularName": "", "namespaced": True, "kind": "MetricValueList", "verbs": ["get"]} for name in custom
+            ]
         else:
-            resources = [{"name": name, "singularName": "", "namespaced": True, "kind": "ExternalMetricValueList", "verbs": ["get"]} for name in external]
+            resources = [
+                {"name": name, "singularName": "", "namespaced": True, "kind": "ExternalMetricValueList", "verbs": ["get"]}
+                for name in external
+            ]
         return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": f"{group}/{parts[2]}", "resources": resources}
 
     # /apis/metrics.k8s.io/v1beta1/{pods,nodes,nodes/X,namespaces/N/pods,namespaces/N/pods/X}
@@ -211,10 +211,17 @@ class MetricsServer:
         items = []
         for item_name, value in [] if empty else values:
             described = {"kind": kind, "namespace": namespace, "name": item_name, "apiVersion": api_version}
-            item: dict[str, Any] = {"describedObject": described, "timestamp": timestamp_text(at), "windowSeconds": 60, "value": value_text(value)}
+            item: dict[str, Any] = {
+                "describedObject": described,
+                "timestamp": timestamp_text(at),
+                "windowSeconds": 60,
+                "value": value_text(value),
+            }
             item.update({"metricName": metric} if version == "v1beta1" else {"metric": {"name": metric}})
             items.append(item)
-        return handler.answer_json({"kind": "MetricValueList", "apiVersion": f"custom.metrics.k8s.io/{version}", "metadata": {}, "items": items})
+        return handler.answer_json(
+            {"kind": "MetricValueList", "apiVersion": f"custom.metrics.k8s.io/{version}", "metadata": {}, "items": items}
+        )
 
     # /apis/external.metrics.k8s.io/v1beta1/namespaces/N/M
     def _external(self, handler: _Handler, parts: list[str], parameters: dict[str, str], age: float, empty: bool) -> None:
@@ -226,9 +233,12 @@ class MetricsServer:
             return handler.answer_json(_status(404, f"the server could not find the metric {rest[2]} for external"), 404)
         at = timestamp_text(utc_now() - timedelta(seconds=age))
         items = [
-            {"metricName": rest[2], "metricLabels": labels, "timestamp": at, "value": value_text(value)} for labels, value in ([] if empty else values)
+            {"metricName": rest[2], "metricLabels": labels, "timestamp": at, "value": value_text(value)}
+            for labels, value in ([] if empty else values)
         ]
-        return handler.answer_json({"kind": "ExternalMetricValueList", "apiVersion": "external.metrics.k8s.io/v1beta1", "metadata": {}, "items": items})
+        return handler.answer_json(
+            {"kind": "ExternalMetricValueList", "apiVersion": "external.metrics.k8s.io/v1beta1", "metadata": {}, "items": items}
+        )
 
 
 def _status(code: int, message: str) -> dict[str, Any]:

@@ -41,7 +41,12 @@ def pod_of(item: dict[str, Any]) -> Pod:
     containers = [container["name"] for container in spec["containers"]]
     # Native sidecars (Kubernetes 1.29) are init containers that keep running: they use resources like any other.
     containers += [c["name"] for c in spec.get("initContainers") or () if c.get("restartPolicy") == "Always"]
-    shown = {"name": metadata["name"], "namespace": metadata["namespace"], "creationTimestamp": metadata["creationTimestamp"], "labels": labels}
+    shown = {
+        "name": metadata["name"],
+        "namespace": metadata["namespace"],
+        "creationTimestamp": metadata["creationTimestamp"],
+        "labels": labels,
+    }
     return Pod(
         namespace=metadata["namespace"],
         name=metadata["name"],

@@ -104,7 +104,7 @@ final class TestConnection: Sendable {
   @discardableResult
   func send(_ method: APIRequest.Method, _ path: String, _ json: String? = nil) async throws -> String {
     let parts = path.split(separator: "?", maxSplits: 1)
-    let query = parts.count < 2 ? [] : parts[1].split(separator: "&").map { item in
+    let query: [APIRequest.QueryItem] = parts.count < 2 ? [] : parts[1].split(separator: "&").map { item in
       let pair = item.split(separator: "=", maxSplits: 1).map(String.init)
       return APIRequest.QueryItem(pair[0], pair.count > 1 ? pair[1] : "")
     }

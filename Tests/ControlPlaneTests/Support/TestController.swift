@@ -37,7 +37,7 @@ final class TestController: Sendable {
     let cluster = try KubeconfigLoader.load(kubeconfig, context)
     transport = try CurlTransport(
       configuration: cluster,
-      credentials: KubeconfigLoader.credentials(cluster, time), userAgent: "swarmscale/test-\(instance)",
+      credentials: KubeconfigLoader.credentials(cluster, time), userAgent: "swarmscale-controller/test-\(instance)",
       timeSource: time)
     var defaults = ResolvedAutoscaler.Defaults()
     defaults.syncPeriod = syncPeriod

@@ -159,7 +159,7 @@ extension CurlTransport {
   /// How often the server has noted `what`, once it has done so `count` times.
   func noted(_ what: String, atLeast count: Int) async throws -> Int? {
     let response = try await send(
-      APIRequest(path: "/wait", query: [.init("for", what), .init("count", String(count))], timeout: .seconds(60)))
+      APIRequest(path: "/wait", query: [.init("for", what), .init("count", String(count))], timeout: .seconds(300)))
     return Int(String(decoding: response.body, as: UTF8.self))
   }
 }

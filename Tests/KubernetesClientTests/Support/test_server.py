@@ -30,7 +30,7 @@ class Journal:
             self._counts[what] = self._counts.get(what, 0) + 1
             self._changed.notify_all()
 
-    def wait(self, what: str, count: int, limit: float = 30) -> int:
+    def wait(self, what: str, count: int, limit: float = 240) -> int:
         """Waits until `what` has occurred `count` times; returns how often it has."""
         with self._changed:
             self._changed.wait_for(lambda: self._counts.get(what, 0) >= count, timeout=limit)

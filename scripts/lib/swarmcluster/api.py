@@ -188,11 +188,7 @@ class Connection:
 
 def query(path: str, **parameters: str | int | bool | None) -> str:
     """A path with a query; parameters that are None are left out."""
-    kept = {
-        name: str(value).lower() if isinstance(value, bool) else str(value)
-        for name, value in parameters.items()
-        if value is not None
-    }
+    kept = {name: str(value).lower() if isinstance(value, bool) else str(value) for name, value in parameters.items() if value is not None}
     return f"{path}?{urllib.parse.urlencode(kept)}" if kept else path
 
 

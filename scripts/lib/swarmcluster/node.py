@@ -12,17 +12,16 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 import time
 import urllib.request
 from pathlib import Path
 from typing import Any, Sequence
 
-from . import pki
 from .api import APIStatusError, Connection
 from .images import compile_static, libraries_of, write_image
-from .plane import REPOSITORY, ControlPlane, Options, answers, apply, binary_version, component_entry, kubernetes_binaries, report
+from .plane import ControlPlane, Options, apply
 from .processes import ClusterError, ProcessIdentity, free_ports, poll
+from .support import REPOSITORY, binary_version, component_entry, kubernetes_binaries, report
 
 NODE = "swarmscale-node"
 BRIDGE = "swarmscale0"
@@ -66,7 +65,13 @@ class RealNode:
             _make_bridge()
             _write_sysctl("net/ipv4/ip_forward", "1")
             self.plane.up(_options())
-            self.plane.state["node"] = {"name": NODE, "sysctls": settings, "folders": made, "tools": str(tools), "kubernetes": str(kubernetes)}
+            self.plane.state["node"] = {
+                "name": NODE,
+                "sysctls": settings,
+                "folders": made,
+                "tools": str(tools),
+                "kubernetes": str(kubernetes),
+            }
             self.plane.state["components"].update(self._commands(kubernetes, tools))
             self.plane.save()
             self._start(kubernetes)
@@ -80,7 +85,9 @@ class RealNode:
 
     def _check_machine(self) -> None:
         if BRIDGE in os.listdir("/sys/class/net"):
-            raise ClusterError(f"the bridge {BRIDGE} is there: another cluster of ours runs, or one was not taken down. Try: scripts/cluster down, or ip link delete {BRIDGE}")  # fmt: skip
+            raise ClusterError(
+                f"the bridge {BRIDGE} is there: another cluster of ours runs, or one was not taken down. Try: scripts/cluster down, or ip link delete {BRIDGE}"
+            )
         if _container_processes():
             raise ClusterError("the cgroup k8s.io has processes: containers of another Kubernetes node run on this machine")
         if _chains():
@@ -144,16 +151,16 @@ class RealNode:
         # restrict_oom_score_adj: where the capability to lower it is missing, every sandbox would fail otherwise.
         (folder / "containerd.toml").write_text(
             f"""version = 2
-root = "{folder / 'containerd'}"
-state = "{folder / 'run'}"
+root = "{folder / "containerd"}"
+state = "{folder / "run"}"
 [grpc]
-  address = "{folder / 'containerd.sock'}"
+  address = "{folder / "containerd.sock"}"
 [plugins."io.containerd.grpc.v1.cri"]
   sandbox_image = "{PAUSE_IMAGE}"
   restrict_oom_score_adj = true
   [plugins."io.containerd.grpc.v1.cri".cni]
-    bin_dir = "{tools / 'cni'}"
-    conf_dir = "{folder / 'cni'}"
+    bin_dir = "{tools / "cni"}"
+    conf_dir = "{folder / "cni"}"
   [plugins."io.containerd.grpc.v1.cri".containerd]
     snapshotter = "overlayfs"
 """,
@@ -221,12 +228,19 @@ state = "{folder / 'run'}"
 
         connection = self.plane.connection()
         items = connection.json("GET", query(f"/api/v1/namespaces/{namespace}/pods", labelSelector=selector))["items"]
-        ready = [p for p in items if "deletionTimestamp" not in p["metadata"] and any(c["type"] == "Ready" and c["status"] == "True" for c in p["status"].get("conditions") or ())]  # fmt: skip
+        ready = [
+            p
+            for p in items
+            if "deletionTimestamp" not in p["metadata"]
+            and any(c["type"] == "Ready" and c["status"] == "True" for c in p["status"].get("conditions") or ())
+        ]
         opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
         told = 0
         for pod in ready:
             share = millicores if total is None else total // len(ready)
-            paths = ([f"burn?millicores={share}"] if share is not None else []) + ([f"memory?mib={mebibytes}"] if mebibytes is not None else [])
+            paths = ([f"burn?millicores={share}"] if share is not None else []) + (
+                [f"memory?mib={mebibytes}"] if mebibytes is not None else []
+            )
             try:
                 for path in paths:
                     opener.open(f"http://{pod['status']['podIP']}:8080/{path}", timeout=2).close()

@@ -5,20 +5,14 @@ from __future__ import annotations
 import base64
 import contextlib
 import fcntl
-import hashlib
+import functools
 import json
 import os
-import re
 import secrets
 import shutil
 import signal
-import socket
-import ssl
-import subprocess
 import sys
-import tempfile
 import time
-import urllib.request
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Iterator, Sequence
@@ -26,8 +20,22 @@ from typing import Any, Iterator, Sequence
 from . import pki
 from .api import APIStatusError, Connection, Endpoint
 from .processes import ClusterError, ProcessIdentity, free_ports, poll, start_daemon, tail
+from .support import (
+    REPOSITORY,
+    answers,
+    base64_of,
+    binary_version,
+    component_entry,
+    kubernetes_binaries,
+    no_fsync,
+    post,
+    register,
+    report,
+    unregister,
+    write_kubeconfig,
+    write_private,
+)
 
-REPOSITORY = Path(__file__).resolve().parents[3]
 COMPONENTS = ("etcd", "kube-apiserver", "kube-controller-manager", "test-node", "fault-proxy")
 DEFAULT_CONTROLLERS = (
     "deployment", "replicaset", "statefulset", "garbagecollector", "namespace", "serviceaccount",
@@ -46,11 +54,6 @@ SERVICE_ADDRESS = "10.96.0.1"
 _MADE_FILES = (
     "state.json", "kubeconfig", "kubeconfig-cert", "kubeconfig-faults", "tokens.csv", "token", "fault-proxy-requests.jsonl",
 )  # fmt: skip
-
-
-def report(message: str) -> None:
-    """Progress, for people: on standard error."""
-    print(f"control-plane: {message}", file=sys.stderr, flush=True)
 
 
 @dataclass(frozen=True)
@@ -131,7 +134,7 @@ class ControlPlane:
         binaries = kubernetes_binaries()
         self.folder.mkdir(parents=True, exist_ok=True)
         self._prepare(options, binaries)
-        _register(self.folder)
+        register(self.folder)
         try:
             self._start_all(options)
         except BaseException:
@@ -153,19 +156,21 @@ class ControlPlane:
         pki.make_certificate(keys, "server", authority, "/CN=kube-apiserver", names_of_server)
         pki.make_certificate(keys, "admin", authority, "/O=system:masters/CN=admin-certificate")
         pki.make_certificate(keys, "kubelet-client", authority, "/O=system:masters/CN=kube-apiserver-kubelet-client")
-        pki.make_certificate(keys, "metrics", authority, "/CN=test-metrics", ["DNS:localhost", "DNS:test-metrics.kube-system.svc", "IP:127.0.0.1"])
+        pki.make_certificate(
+            keys, "metrics", authority, "/CN=test-metrics", ["DNS:localhost", "DNS:test-metrics.kube-system.svc", "IP:127.0.0.1"]
+        )
         front = pki.make_authority(keys, "front-proxy-ca")
         pki.make_certificate(keys, "front-proxy-client", front, "/CN=front-proxy-client")
         pki.make_public_key(pki.make_key(keys / "service-account.key"), keys / "service-account.pub")
         if options.fault_proxy:
             faults = pki.make_authority(keys, "fault-proxy-ca")
             pki.make_certificate(keys, "fault-proxy", faults, "/CN=fault-proxy", ["DNS:localhost", "IP:127.0.0.1"])
-        _write_private(
+        write_private(
             folder / "tokens.csv",
             f'{tokens["admin"]},admin,admin,"system:masters"\n{tokens["adminSecond"]},admin,admin,"system:masters"\n'
             f'{tokens["nobody"]},nobody,nobody,"swarmscale:nobody"\n',
         )
-        _write_private(folder / "token", tokens["admin"])
+        write_private(folder / "token", tokens["admin"])
         server = f"https://{options.address}:{ports['kube-apiserver']}"
         self.state = {
             "version": 1,
@@ -200,8 +205,8 @@ class ControlPlane:
         write_kubeconfig(
             self.folder / "kubeconfig-cert",
             state["server"],
-            f"certificate-authority-data: {_base64(keys / 'ca.crt')}",
-            [f"client-certificate-data: {_base64(keys / 'admin.crt')}", f"client-key-data: {_base64(keys / 'admin.key')}"],
+            f"certificate-authority-data: {base64_of(keys / 'ca.crt')}",
+            [f"client-certificate-data: {base64_of(keys / 'admin.crt')}", f"client-key-data: {base64_of(keys / 'admin.key')}"],
         )
         if options.fault_proxy:
             authority = f"certificate-authority: {keys / 'fault-proxy-ca.crt'}"
@@ -216,7 +221,7 @@ class ControlPlane:
                 str(binaries / "etcd"), "--name=default", f"--data-dir={folder / 'etcd'}",
                 f"--listen-client-urls={etcd}", f"--advertise-client-urls={etcd}", f"--listen-peer-urls={peer}",
                 f"--initial-advertise-peer-urls={peer}", f"--initial-cluster=default={peer}", "--quota-backend-bytes=8589934592",
-                "--logger=zap", "--log-level=warn", *_no_fsync(binaries / "etcd"),
+                "--heartbeat-interval=10", "--election-timeout=100", "--logger=zap", "--log-level=warn", *no_fsync(binaries / "etcd"),
             ],
             "kube-apiserver": self._api_server(options, binaries),
             "kube-controller-manager": self._controller_manager(options, binaries),
@@ -284,12 +289,14 @@ class ControlPlane:
                 self.launch(name)
         report(f"etcd and kube-apiserver {self.state['kubernetesVersion']} started; waiting for them")
         self.wait_ready("etcd")
-        self.wait_ready("kube-apiserver")
+        # It answers a second or two before it is ready; what depends on it starts meanwhile.
+        poll("kube-apiserver answers", 60, functools.partial(self._api_server_says, "/livez/ping"), self._all_alive)
         for name in ("kube-controller-manager", "fault-proxy"):
             if name in self.state["components"]:
                 self.launch(name)
         if options.metrics:
             install_metrics_apis(self.connection(), self.state["ports"]["metrics"])
+        self.wait_ready("kube-apiserver")
         for name in ("kube-controller-manager", "test-node", "fault-proxy"):
             if name in self.state["components"]:
                 self.wait_ready(name)
@@ -300,7 +307,7 @@ class ControlPlane:
         connection = self.connection()
         for group, version in METRICS_APIS:
             path = f"/apis/{group}/{version}"
-            poll(f"aggregated API {path}", 40, lambda path=path: connection.request("GET", path)[0] == 200, self._all_alive)
+            poll(f"aggregated API {path}", 40, functools.partial(_is_served, connection, path), self._all_alive)
 
     def _all_alive(self) -> None:
         for name in self.state["components"]:
@@ -323,13 +330,13 @@ class ControlPlane:
     def wait_ready(self, component: str, seconds: float = 60) -> None:
         """Waits until a component serves."""
         url = self._entry(component)["readyURL"]
-        attempt = self._api_server_ready if component == "kube-apiserver" else lambda: answers(url)
+        attempt = functools.partial(self._api_server_says, "/readyz") if component == "kube-apiserver" else lambda: answers(url)
         poll(f"{component} ready", seconds, attempt, self._all_alive)
 
-    def _api_server_ready(self) -> bool:
+    def _api_server_says(self, path: str) -> bool:
         connection = self.connection(timeout=5)
         try:
-            return connection.request("GET", "/readyz")[0] == 200
+            return connection.request("GET", path)[0] == 200
         except OSError:
             return False
         finally:
@@ -360,7 +367,8 @@ class ControlPlane:
 
     def _entry(self, component: str) -> dict[str, Any]:
         try:
-            return self.state["components"][component]
+            entry: dict[str, Any] = self.state["components"][component]
+            return entry
         except KeyError:
             known = ", ".join(self.state["components"])
             raise ClusterError(f"this control plane has no component {component}; it has: {known}") from None
@@ -372,9 +380,9 @@ class ControlPlane:
         """
         base = f"http://127.0.0.1:{self.state['ports']['etcd']}/v3/kv"
         key = base64.b64encode(b"/swarmscale-test/compaction").decode()
-        answer = _post(f"{base}/put", {"key": key, "value": key})
+        answer = post(f"{base}/put", {"key": key, "value": key})
         revision = int(answer["header"]["revision"])
-        _post(f"{base}/compaction", {"revision": str(revision), "physical": True})
+        post(f"{base}/compaction", {"revision": str(revision), "physical": True})
         return revision
 
     def status(self) -> dict[str, str]:
@@ -413,7 +421,7 @@ class ControlPlane:
         (self.folder / ".lock").unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.folder.rmdir()
-        _unregister(self.folder)
+        unregister(self.folder)
 
     def supervise(self, watched_pid: int) -> None:
         """Starts a small process that takes everything down when `watched_pid` is gone."""
@@ -457,6 +465,10 @@ def install_metrics_apis(connection: Connection, port: int) -> None:
         )  # fmt: skip
 
 
+def _is_served(connection: Connection, path: str) -> bool:
+    return connection.request("GET", path)[0] == 200
+
+
 def apply(connection: Connection, collection: str, body: dict[str, Any]) -> None:
     """Creates an object, or merges into the one that is there."""
     status, answer = connection.request("POST", collection, body)
@@ -465,117 +477,3 @@ def apply(connection: Connection, collection: str, body: dict[str, Any]) -> None
         connection.json("PATCH", path, body, "application/merge-patch+json")
     elif status >= 400:
         raise APIStatusError(status, "POST", collection, answer)
-
-
-# -- Files and small requests
-
-
-def kubernetes_binaries(*arguments: str) -> Path:
-    """The folder with the binaries; builds them when the machine has none, which takes minutes and says so."""
-    program = REPOSITORY / "scripts/lib/kubernetes-binaries"
-    result = subprocess.run([str(program), *(arguments or ("--control-plane",))], stdout=subprocess.PIPE, text=True, check=False)
-    if result.returncode != 0:
-        raise ClusterError("no Kubernetes binaries; see above")
-    return Path(result.stdout.strip())
-
-
-def binary_version(binary: Path) -> tuple[int, int, int]:
-    """The version that a Kubernetes binary tells."""
-    text = subprocess.run([str(binary), "--version"], capture_output=True, text=True, check=False).stdout
-    match = re.search(r"v(\d+)\.(\d+)\.(\d+)", text)
-    if match is None:
-        raise ClusterError(f"{binary} --version says {text!r}")
-    return (int(match[1]), int(match[2]), int(match[3]))
-
-
-def _no_fsync(etcd: Path) -> list[str]:
-    """--unsafe-no-fsync where this etcd has it: from 3.4.10 and 3.5 on, not in the older help text."""
-    flag = "--unsafe-no-fsync"
-    known = subprocess.run([str(etcd), flag, "--version"], capture_output=True, check=False).returncode == 0
-    return [flag] if known else []
-
-
-def write_kubeconfig(path: Path, server: str, authority: str, user: Sequence[str]) -> None:
-    """A kubeconfig with one context."""
-    lines = [
-        "apiVersion: v1", "kind: Config", "clusters:", "- name: test", "  cluster:", f"    server: {server}", f"    {authority}",
-        "users:", "- name: admin", "  user:", *(f"    {line}" for line in user),
-        "contexts:", "- name: test", "  context:", "    cluster: test", "    user: admin", "    namespace: default",
-        "current-context: test", "",
-    ]  # fmt: skip
-    _write_private(path, "\n".join(lines))
-
-
-def _write_private(path: Path, text: str) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-
-
-def _base64(path: Path) -> str:
-    return base64.b64encode(path.read_bytes()).decode()
-
-
-def _direct() -> urllib.request.OpenerDirector:
-    """An opener that no *_proxy variable can lead away from loopback."""
-    return urllib.request.build_opener(urllib.request.ProxyHandler({}))
-
-
-def answers(url: str) -> bool:
-    """Whether a health URL says yes. `unix:PATH`: whether somebody accepts there. Certificates of such ports are nobody's business."""
-    if url.startswith("unix:"):
-        with socket.socket(socket.AF_UNIX) as probe:
-            return probe.connect_ex(url.removeprefix("unix:")) == 0
-    context = ssl.create_default_context()
-    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
-    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=context))
-    try:
-        with opener.open(url, timeout=5) as answer:
-            return bool(answer.status == 200)
-    except OSError:
-        return False
-
-
-def component_entry(
-    arguments: Sequence[str], log: Path, ready_url: str | None, environment: dict[str, str] | None = None
-) -> dict[str, Any]:
-    """What state.json keeps of a component."""
-    return {"arguments": list(arguments), "log": str(log), "readyURL": ready_url, "environment": environment or {}}
-
-
-def _post(url: str, body: dict[str, Any]) -> dict[str, Any]:
-    request = urllib.request.Request(url, json.dumps(body).encode(), {"Content-Type": "application/json"}, method="POST")
-    try:
-        with _direct().open(request, timeout=30) as answer:
-            result: dict[str, Any] = json.load(answer)
-            return result
-    except OSError as error:
-        raise ClusterError(f"etcd does not answer {url}: {error}") from error
-
-
-# -- The list of what is up, for `down-all`
-
-
-def _registry() -> Path:
-    path = Path(tempfile.gettempdir()) / f"swarmscale-control-planes.{os.getuid()}"
-    path.mkdir(mode=0o700, exist_ok=True)
-    return path
-
-
-def _entry_of(folder: Path) -> Path:
-    return _registry() / hashlib.sha256(str(folder).encode()).hexdigest()[:16]
-
-
-def _register(folder: Path) -> None:
-    _entry_of(folder).write_text(str(folder), encoding="utf-8")
-
-
-def _unregister(folder: Path) -> None:
-    _entry_of(folder).unlink(missing_ok=True)
-    with contextlib.suppress(OSError):
-        _registry().rmdir()
-
-
-def registered() -> list[Path]:
-    """The folders of all control planes of this user that were started and not taken down."""
-    return sorted(Path(entry.read_text(encoding="utf-8")) for entry in _registry().iterdir())

@@ -32,7 +32,8 @@ class ProcessIdentity:
     def of(pid: int) -> ProcessIdentity | None:
         """The identity of a running process; None when there is none, or only its unreaped remains."""
         fields = _stat_fields(pid)
-        if fields is None or fields[0] in ("Z", "X"):
+        # A process whose first thread has ended looks like a zombie while the others still run, and hold its ports.
+        if fields is None or fields[0] == "X" or (fields[0] == "Z" and int(fields[17]) <= 1):
             return None
         return ProcessIdentity(pid, int(fields[19]))
 
