@@ -82,7 +82,8 @@ package struct ControllerCommand: AsyncParsableCommand {
     }
     let controller = ScalingControllerService(
       transport: PrioritizingTransport(transport, timeSource: time),
-      configuration: try configuration(cluster, environment), registry: registry, time: time, logger: logger
+      configuration: try configuration(cluster, environment), registry: registry, time: time, logger: logger,
+      queryTransports: CurlQueryTransports(userAgent: "swarmscale/\(swarmscaleVersion)", time: time)
     ) { pass in
       decisionLog?.append(pass)
     }

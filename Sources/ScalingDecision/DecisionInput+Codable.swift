@@ -1,4 +1,4 @@
-package import KubernetesCore
+import KubernetesCore
 
 // What is sorted when it is made is also sorted when it is read: a record may have been written or edited by others.
 

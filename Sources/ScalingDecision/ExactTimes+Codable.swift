@@ -75,17 +75,16 @@ enum ExactText {
   /// Reads what `text(of:)` writes; nil for anything else.
   static func duration(_ text: String) -> Duration? {
     guard text.hasSuffix("s") else { return nil }
+    let parts = text.dropLast().split(separator: ".", omittingEmptySubsequences: false)
     let isNegative = text.hasPrefix("-")
-    let parts = text.dropFirst(isNegative ? 1 : 0).dropLast().split(separator: ".", omittingEmptySubsequences: false)
-    guard (1...2).contains(parts.count), let seconds = number(parts[0]) else { return nil }
+    guard (1...2).contains(parts.count), parts[0].first != "+", let seconds = Int64(parts[0]) else { return nil }
     var attoseconds: Int64 = 0
     if parts.count == 2 {
       guard parts[1].utf8.count <= 18, let digits = number(parts[1]) else { return nil }
       attoseconds = digits
       for _ in parts[1].utf8.count..<18 { attoseconds *= 10 }
     }
-    return Duration(
-      secondsComponent: isNegative ? -seconds : seconds, attosecondsComponent: isNegative ? -attoseconds : attoseconds)
+    return Duration(secondsComponent: seconds, attosecondsComponent: isNegative ? -attoseconds : attoseconds)
   }
 
   private static func number(_ digits: Substring) -> Int64? {

@@ -102,11 +102,12 @@ struct Scene {
     _ readings: [MetricReading], workers: [WorkerObservation]? = nil, seconds: Int = 15, completedWork: Int64? = nil
   ) throws -> Plan {
     if restarts { state = try state.restarted() }
-    let plan = ScalingDecision.decide(
-      spec, state,
-      DecisionInput(
-        now: now, specReplicas: replicas, statusReplicas: replicas, workers: workers ?? Fleet.ready(replicas),
-        readings: readings, completedWork: completedWork))
+    let input = DecisionInput(
+      now: now, specReplicas: replicas, statusReplicas: replicas, workers: workers ?? Fleet.ready(replicas),
+      readings: readings, completedWork: completedWork)
+    let plan = ScalingDecision.decide(spec, state, input)
+    // Every scene is also a trace of the decision log: what is recorded decides alike when it is read back.
+    if input.workers.count <= 20 { try expectReplay(spec, state, input, plan) }
     state = plan.state
     if let write = plan.write {
       replicas = write

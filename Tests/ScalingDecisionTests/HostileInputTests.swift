@@ -172,6 +172,7 @@ struct HostileInputTests {
         #expect(write >= min(plan.currentReplicas, plan.bounds.lowerBound) || isPaused)
         #expect(write <= max(plan.currentReplicas, plan.bounds.upperBound) || isPaused)
       }
+      try expectReplay(spec, try raw.restarted(), input, plan)
       #expect(!plan.logLine(name: "x").isEmpty)
       #expect(plan.conditions.count == PlanCondition.Kind.allCases.count)
       _ = plan.stateIfWriteFails
