@@ -4,7 +4,10 @@ package import Observability
 
 /// The flags of the controller, shared by `swarmscale-controller` and `swarmscale controller`.
 package struct ControllerOptions: ParsableArguments {
-  @Option(help: ArgumentHelp("Kubeconfig file.", discussion: "Default: the files in $KUBECONFIG, else the pod's service account, else ~/.kube/config."))
+  @Option(
+    help: ArgumentHelp(
+      "Kubeconfig file.",
+      discussion: "Default: the files in $KUBECONFIG, else the pod's service account, else ~/.kube/config."))
   package var kubeconfig: String?
 
   @Option(help: "Context of the kubeconfig. Default: its current context.")
@@ -22,7 +25,9 @@ package struct ControllerOptions: ParsableArguments {
   @Option(help: "HOST:PORT for /healthz, /readyz and /metrics.")
   package var listen = ListenAddress(host: "127.0.0.1", port: 8080)
 
-  @Flag(inversion: .prefixedNo, help: "Elect a leader by a Lease, so that several controllers can run; only the leader acts.")
+  @Flag(
+    inversion: .prefixedNo,
+    help: "Elect a leader by a Lease, so that several controllers can run; only the leader acts.")
   package var leaderElection = true
 
   @Option(help: "Namespace of the Lease. Default: the pod's namespace, else that of the kubeconfig's context.")

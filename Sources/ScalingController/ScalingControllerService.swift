@@ -64,7 +64,8 @@ package final class ScalingControllerService: Service {
   ///   - onPass: Sees every pass.
   package init(
     transport: any APITransport, configuration: Configuration, registry: MetricsRegistry, time: any TimeSource,
-    logger: Logger, queryTransports: (any QueryTransportFactory)? = nil, onPass: @escaping @Sendable (Pass) -> Void = { _ in }
+    logger: Logger, queryTransports: (any QueryTransportFactory)? = nil,
+    onPass: @escaping @Sendable (Pass) -> Void = { _ in }
   ) {
     self.configuration = configuration
     self.registry = registry

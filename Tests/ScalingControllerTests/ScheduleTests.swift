@@ -36,7 +36,9 @@ struct ScheduleTests {
   func zones() throws {
     let moment = "2026-11-25T07:30:00Z"
     #expect(try reading(moment) == .schedule(replicas: 20, until: try Timestamp(rfc3339: "2026-11-25T17:00:00Z")))
-    #expect(try reading(moment, zone: "UTC") == .schedule(replicas: nil, until: try Timestamp(rfc3339: "2026-11-25T08:00:00Z")))
+    #expect(
+      try reading(moment, zone: "UTC")
+        == .schedule(replicas: nil, until: try Timestamp(rfc3339: "2026-11-25T08:00:00Z")))
     #expect(
       try reading(moment, zone: "Asia/Kolkata")
         == .schedule(replicas: 20, until: try Timestamp(rfc3339: "2026-11-25T12:30:00Z")))

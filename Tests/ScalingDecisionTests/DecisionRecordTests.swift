@@ -11,7 +11,8 @@ func expectReplay(
   let record = DecisionRecord(
     program: "test", namespace: "ns", name: "x", spec: spec, stateBefore: state, input: input, plan: plan)
   let line = try record.line()
-  #expect(line.last == UInt8(ascii: "\n") && line.count { $0 == UInt8(ascii: "\n") } == 1, sourceLocation: sourceLocation)
+  #expect(
+    line.last == UInt8(ascii: "\n") && line.count { $0 == UInt8(ascii: "\n") } == 1, sourceLocation: sourceLocation)
   let read = try DecisionRecord(line: line)
   #expect(read.spec == spec, sourceLocation: sourceLocation)
   #expect(read.input == input, sourceLocation: sourceLocation)
@@ -53,7 +54,8 @@ struct DecisionRecordTests {
     #expect(ExactText.duration(ExactText.text(of: duration)) == duration)
   }
 
-  @Test("Texts that are no durations are refused", arguments: ["", "s", "5", "5m", "1.s", "+1s", "1.2.3s", "1e3s", "--1s"])
+  @Test(
+    "Texts that are no durations are refused", arguments: ["", "s", "5", "5m", "1.s", "+1s", "1.2.3s", "1e3s", "--1s"])
   func strangeDurations(text: String) {
     #expect(ExactText.duration(text) == nil)
   }

@@ -7,7 +7,8 @@ package enum PrometheusResponse {
   package static func collected(_ response: APIResponse, from server: String) -> CollectedMetric {
     let json = try? KubernetesJSON.decode(JSONValue.self, from: response.body)
     guard let json, let status = json["status"]?.stringValue else {
-      return failed(.sourceFailed, "\(server) answered HTTP \(response.head.status) and no Prometheus reply\(hint(response))")
+      return failed(
+        .sourceFailed, "\(server) answered HTTP \(response.head.status) and no Prometheus reply\(hint(response))")
     }
     guard status == "success" else {
       let type = json["errorType"]?.stringValue ?? "error"
@@ -38,7 +39,8 @@ package enum PrometheusResponse {
     var oldest: Timestamp?
     for element in series {
       guard let pair = element["value"] else {
-        return failed(.notANumber, "a series of the query is a native histogram; apply histogram_quantile() or the like")
+        return failed(
+          .notANumber, "a series of the query is a native histogram; apply histogram_quantile() or the like")
       }
       switch sample(pair, labels: element["metric"]) {
       case .failure(let failure): return CollectedMetric(.unavailable(.notANumber), failure: failure.message)
@@ -63,7 +65,9 @@ package enum PrometheusResponse {
 
   /// Reads `[seconds, "value"]`.
   private static func sample(_ pair: JSONValue, labels: JSONValue?) -> Result<(Int64, Timestamp?), Failure> {
-    guard let text = pair[1]?.stringValue else { return .failure(Failure(message: "a sample of the query has no value")) }
+    guard let text = pair[1]?.stringValue else {
+      return .failure(Failure(message: "a sample of the query has no value"))
+    }
     switch PrometheusNumber(text) {
     case .milli(let milli): return .success((milli, timestamp(pair[0])))
     case .notANumber:

@@ -1,6 +1,7 @@
-package import KubernetesCore
+import KubernetesCore
 package import KubernetesRuntime
 package import ScalingAPI
+import ScalingDecision
 
 /// Asks Prometheus servers for numbers, over one transport for each server and set of credentials.
 package actor PrometheusSource {

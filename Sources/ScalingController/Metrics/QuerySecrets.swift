@@ -69,7 +69,8 @@ package final class QuerySecrets: Sendable {
     } catch let error as KubernetesError where error.code == .forbidden {
       throw KubernetesError(
         .misconfigured,
-        "Secret \(secret) may not be read: \(error.message) Allow the controller to get it by a Role in that namespace.")
+        "Secret \(secret) may not be read: \(error.message) Allow the controller to get it by a Role in that namespace."
+      )
     }
     let data = (object.data ?? [:]).compactMapValues { Data(base64Encoded: $0).map { [UInt8]($0) } }
     entries.withLock { entries in

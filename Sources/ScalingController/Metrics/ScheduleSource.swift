@@ -1,9 +1,8 @@
+// The full Foundation: only its time zones know names such as Europe/Berlin on every platform.
+import Foundation
 package import KubernetesCore
 package import ScalingAPI
 import ScalingDecision
-
-// The full Foundation: only its time zones know names such as Europe/Berlin on every platform.
-import Foundation
 
 /// Knows by how many seconds civil time is ahead of UTC in a time zone.
 package protocol TimeZoneOffsets: Sendable {
