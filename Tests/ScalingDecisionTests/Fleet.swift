@@ -1,4 +1,5 @@
 import KubernetesCore
+import Testing
 
 @testable import ScalingDecision
 

@@ -1,5 +1,5 @@
 package import KubernetesCore
-package import ScalingDecision
+import ScalingDecision
 
 /// Reads the answer to an instant query of the Prometheus HTTP API (also spoken by Thanos, Mimir, VictoriaMetrics).
 package enum PrometheusResponse {

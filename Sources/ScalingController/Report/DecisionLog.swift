@@ -1,6 +1,7 @@
 package import KubernetesCore
 package import Logging
 import Observability
+import ScalingAPI
 package import ScalingDecision
 import Synchronization
 
