@@ -40,7 +40,7 @@ struct DecisionRecordTests {
     #expect(json["time"]?.stringValue?.hasSuffix(".123456789Z") == true)
     #expect(json["version"] == 1)
     #expect(json["spec"]?["limits"]?["freshness"] == "120s")
-    #expect(json["plan"]?["write"]?.intValue == 8)
+    #expect(json["plan"]?["write"]?.intValue == 7)
     #expect(json["plan"]?["bindingStep"] == "demand")
   }
 
@@ -75,15 +75,15 @@ struct DecisionRecordTests {
     record.plan.write = 9
     record.plan.desiredReplicas = 9
     #expect(
-      try record.firstDifference(from: replayed) == PlanDifference(path: "plan.write", recorded: "9", replayed: "8"))
+      try record.firstDifference(from: replayed) == PlanDifference(path: "plan.write", recorded: "9", replayed: "7"))
     record.plan = replayed
-    record.plan.proposals[1].outcome = .allows(7)
+    record.plan.proposals[1].outcome = .allows(99)
     let found = try #require(try record.firstDifference(from: replayed))
     #expect(found.path.hasPrefix("plan.proposals[1].outcome"))
     record.plan = replayed
     record.plan.state.expectedReplicas = nil
     #expect(
-      try record.firstDifference(from: replayed) == PlanDifference(path: "plan.state.n", recorded: nil, replayed: "8"))
+      try record.firstDifference(from: replayed) == PlanDifference(path: "plan.state.n", recorded: nil, replayed: "7"))
   }
 
   @Test("A record of another version is refused with both versions named")

@@ -1,3 +1,4 @@
+import Foundation
 import KubernetesCore
 import Testing
 
@@ -140,7 +141,7 @@ struct ManifestValidatorTests {
     let other = Self.good.replacing("  name: reviewers\nspec", with: "  name: second\nspec")
     let rivals = check(Self.good + "---\n" + other)
     #expect(rivals.count(.warning) == 1)
-    #expect(rivals.findings.contains { $0.path == "spec.scaleTargetRef" && $0.line == 14 })
+    #expect(rivals.findings.contains { $0.path == "spec.scaleTargetRef" && $0.line == 15 })
     let twins = check(Self.good + "---\n" + Self.good)
     #expect(twins.findings.contains { $0.path == "metadata.name" && $0.message.contains("a.yaml:4") })
   }
@@ -174,7 +175,19 @@ struct ManifestValidatorTests {
     #expect(document?.json["b"] == expected)
   }
 
-  @Test("Warnings are errors only when asked")
+  @Test("The examples of this repository have neither errors nor warnings")
+  func examples() throws {
+    let root = URL(fileURLWithPath: #filePath)
+      .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+    let files = ManifestFiles.expand([root.appendingPathComponent("examples").path])
+    #expect(files.count > 3)
+    var validator = ManifestValidator()
+    for file in files { validator.check(try InputFile(file).all(), file: file) }
+    #expect(validator.checked > 3)
+    for finding in validator.findings where finding.severity != .note { Issue.record("\(finding.text)") }
+  }
+
+  @Test("The summary counts objects, files and findings")
   func report() {
     var validator = ManifestValidator()
     validator.check(Array(Self.good.utf8), file: "a.yaml")
