@@ -79,7 +79,10 @@ package struct PassReporter: Sendable {
       record(pass, .normal, "SuccessfulRescale", "New size: \(written); reason: \(plan.eventMessage)")
     }
     for (index, collected) in pass.collected.enumerated() {
-      guard let failure = collected.failure, plan.proposals.indices.contains(index) else { continue }
+      // An empty reply that the metric's `absent` policy gives a meaning is no failure.
+      guard let failure = collected.failure, plan.proposals.indices.contains(index),
+        collected.reading != .unavailable(.absent) || plan.reasons.contains(.unknown(metric: index))
+      else { continue }
       let name = plan.proposals[index].name
       metadata[LogKey.error] = "\(failure)"
       logger.warning("\(pass.autoscaler.metadata.name): no value for metric \(name)", metadata: metadata)
