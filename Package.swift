@@ -89,6 +89,15 @@ let package = Package(
       name: "swarmscale-controller",
       dependencies: ["ControllerCommand", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
 
+    // MARK: Benchmarks (Benchmarks/README.md)
+    .executableTarget(
+      name: "SwarmscaleBenchmarks",
+      dependencies: [
+        "HPAReference", "KubernetesCore", "KubernetesProtobuf", "ScalingController", "ScalingDecision",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      path: "Benchmarks/Sources/SwarmscaleBenchmarks"),
+
     // MARK: Tests
     .target(name: "TestSupport", dependencies: ["KubernetesCore"], path: "Tests/TestSupport"),
     .testTarget(name: "TidyTests"),

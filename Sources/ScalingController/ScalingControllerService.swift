@@ -154,7 +154,7 @@ package final class ScalingControllerService: Service {
       group.addTask { try await self.events.run() }
       group.addTask { try await self.act() }
       do {
-        // Whichever fails first ends all: at graceful shutdown each returns by itself.
+        // At graceful shutdown each returns by itself; an error of one cancels the others.
         for try await _ in group {}
         return .success(())
       } catch {

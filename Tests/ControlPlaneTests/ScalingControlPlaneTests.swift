@@ -69,6 +69,23 @@ struct ScalingControlPlaneTests {
     }
   }
 
+  @Test("Without metrics in the spec CPU and memory are held in the band 70–85, and what nobody reports is no trouble")
+  func defaultMetrics() async throws {
+    try await TestNamespace.with("defaults") { namespace in
+      try await namespace.createDeployment("web", replicas: 5)
+      try await namespace.setLoad("web", cpu: TestNamespace.total("6200m"), memory: TestNamespace.total("100Mi"))
+      try await namespace.createAutoscaler("web", spec: "{\(deploymentReference("web")),\(immediateBehavior)}")
+      let controller = try TestController(kubeconfig: namespace.state.kubeconfig, namespace: namespace.name)
+      try await controller.run {
+        let settled = await controller.settles("web", at: 8)
+        #expect(settled.compiled?.resolved.maxReplicas == 100)
+        #expect(!controller.log.lines.contains { $0.hasPrefix("warning") })
+        let conditions = try await namespace.autoscaler("web").status?.conditions ?? []
+        #expect(conditions.contains { $0.type == "ScalingActive" && $0.status?.text == "True" })
+      }
+    }
+  }
+
   @Test("An autoscaling/v2 spec works unchanged, its target counted like the HPA's")
   func hpaSpec() async throws {
     try await TestNamespace.with("hpa-spec") { namespace in
@@ -182,8 +199,10 @@ struct Fleets: Sendable {
     } catch let error as KubernetesError where error.reason == "AlreadyExists" {}
     let result = try await runTool(
       "/usr/bin/env",
-      ["kubectl", "--kubeconfig", namespace.state.kubeconfig, "wait", "--for=condition=Established",
-       "crd/fleets.test.swarmscale.dev", "--timeout=60s"])
+      [
+        "kubectl", "--kubeconfig", namespace.state.kubeconfig, "wait", "--for=condition=Established",
+        "crd/fleets.test.swarmscale.dev", "--timeout=60s",
+      ])
     guard result.status == 0 else { throw TestFailure(result.err) }
     return Fleets(namespace: namespace)
   }

@@ -27,11 +27,17 @@ package struct MetricScope: Hashable, Sendable {
   package var podSelector: Selector
   /// Whether many targets share the namespace, so that one list of all its pods is cheaper than one list each.
   package var sharesNamespace: Bool
+  /// The names of the target's pods, sorted; nil for every pod that the source names.
+  ///
+  /// A shared list names all pods of the namespace. Without this each autoscaler would carry the samples of them all:
+  /// a thousand autoscalers of ten pods made twenty million samples a pass.
+  package var pods: [String]?
 
   /// Names a scope.
-  package init(namespace: String, podSelector: Selector, sharesNamespace: Bool) {
+  package init(namespace: String, podSelector: Selector, sharesNamespace: Bool, pods: [String]? = nil) {
     self.namespace = namespace
     self.podSelector = podSelector
     self.sharesNamespace = sharesNamespace
+    self.pods = pods
   }
 }

@@ -57,8 +57,8 @@ package struct MetricsAdapters: Sendable {
     namespace: String, metric: String, selector: Selector
   ) async throws -> [ExternalMetricValue] {
     let query = selector.isEmpty ? [] : [APIRequest.QueryItem("labelSelector", selector.description)]
-    let path =
-      "/apis/external.metrics.k8s.io/v1beta1/namespaces/\(try APIRequest.segment(namespace))/\(try APIRequest.segment(metric))"
+    let base = "/apis/external.metrics.k8s.io/v1beta1/namespaces"
+    let path = "\(base)/\(try APIRequest.segment(namespace))/\(try APIRequest.segment(metric))"
     return try await client.send(
       APIRequest(path: path, query: query, timeout: metricsTimeout), as: ExternalMetricValueList.self
     ).items

@@ -92,7 +92,8 @@ package struct MetricsCollector: Sendable {
     switch await podMetrics.usage(in: scope) {
     case .failed(let error): return Self.failed(error)
     case .usage(let usage):
-      let samples = usage.compactMap { pod in
+      let own = scope.pods.map { PodUsage.select($0, from: usage) } ?? usage
+      let samples = own.compactMap { pod in
         pod.milli(of: name, container: container).map { milli in
           WorkerSample(worker: pod.pod, milli: milli, at: pod.at, window: pod.window)
         }

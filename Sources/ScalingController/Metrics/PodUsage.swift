@@ -47,6 +47,26 @@ package struct PodUsage: Hashable, Sendable {
 }
 
 extension PodUsage {
+  /// Those of `usage` whose pods are named; both are sorted by name. A name without use is left out.
+  package static func select(_ names: [String], from usage: [PodUsage]) -> [PodUsage] {
+    var selected: [PodUsage] = []
+    selected.reserveCapacity(names.count)
+    var start = 0
+    for name in names {
+      // The names are few and the list is long: a binary search for each, in what is left of the list.
+      var end = usage.count
+      while start < end {
+        let middle = start + (end - start) / 2
+        if usage[middle].pod < name { start = middle + 1 } else { end = middle }
+      }
+      while start < usage.count, usage[start].pod == name {
+        selected.append(usage[start])
+        start += 1
+      }
+    }
+    return selected
+  }
+
   /// Reads the metrics API's form; `now` stands in for a missing timestamp.
   package init(_ metrics: PodMetrics, now: Timestamp) {
     pod = metrics.metadata.name

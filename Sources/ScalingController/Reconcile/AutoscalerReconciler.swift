@@ -93,7 +93,8 @@ package struct AutoscalerReconciler: Sendable {
     if rival == nil, needsMetrics(target.scale, compiled.decision, memory.state) {
       let scope = MetricScope(
         namespace: namespace, podSelector: target.selector,
-        sharesNamespace: lookup.autoscalerCount(inNamespace: namespace) >= settings.sharedListThreshold)
+        sharesNamespace: lookup.autoscalerCount(inNamespace: namespace) >= settings.sharedListThreshold,
+        pods: lookup.pods(inNamespace: target.key.namespace, matching: target.selector).map(\.key.name).sorted())
       pass.collected = await collector.collect(compiled.queries, in: scope)
       pass.now = time.wallNow
     }

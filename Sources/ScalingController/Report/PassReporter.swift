@@ -79,9 +79,10 @@ package struct PassReporter: Sendable {
       record(pass, .normal, "SuccessfulRescale", "New size: \(written); reason: \(plan.eventMessage)")
     }
     for (index, collected) in pass.collected.enumerated() {
-      // An empty reply that the metric's `absent` policy gives a meaning is no failure.
-      guard let failure = collected.failure, plan.proposals.indices.contains(index),
-        collected.reading != .unavailable(.absent) || plan.reasons.contains(.unknown(metric: index))
+      // A default metric that nobody reports is silent, and an empty reply can have a meaning (`absent`): neither is a
+      // failure. One that a fallback stands in for is.
+      guard let failure = collected.failure, plan.reasons.contains(.unknown(metric: index)),
+        plan.proposals.indices.contains(index)
       else { continue }
       let name = plan.proposals[index].name
       metadata[LogKey.error] = "\(failure)"

@@ -60,11 +60,19 @@ actor TestControlPlane {
     try await run(["up", folder, "--watch-pid", pid] + options)
     let data = try Data(contentsOf: URL(fileURLWithPath: folder + "/state.json"))
     let state = try JSONDecoder().decode(ControlPlaneState.self, from: data)
-    let kubectl = try await runTool("/usr/bin/env", ["kubectl", "--kubeconfig", state.kubeconfig, "apply", "-f", Self.repository.appendingPathComponent("manifests/crd/swarmautoscalers.yaml").path, "-f", Self.repository.appendingPathComponent("manifests/crd/apibudgets.yaml").path])
-    guard kubectl.status == 0 else { throw TestFailure("the CRDs can't be applied: \(kubectl.err)") }
-    let wait = try await runTool("/usr/bin/env", ["kubectl", "--kubeconfig", state.kubeconfig, "wait", "--for=condition=Established", "crd/swarmautoscalers.swarmscale.dev", "--timeout=60s"])
-    guard wait.status == 0 else { throw TestFailure("the CRDs aren't established: \(wait.err)") }
+    let definitions = Self.repository.appendingPathComponent("manifests/crd").path
+    try await kubectl(state, ["apply", "-k", definitions])
+    try await kubectl(
+      state, ["wait", "--for=condition=Established", "crd/swarmautoscalers.swarmscale.dev", "--timeout=60s"])
     return state
+  }
+
+  /// Runs kubectl as an administrator.
+  private func kubectl(_ state: ControlPlaneState, _ arguments: [String]) async throws {
+    let result = try await runTool("/usr/bin/env", ["kubectl", "--kubeconfig", state.kubeconfig] + arguments)
+    guard result.status == 0 else {
+      throw TestFailure("kubectl \(arguments.joined(separator: " ")): \(result.err)")
+    }
   }
 
   /// Runs `scripts/control-plane`.
@@ -104,10 +112,13 @@ final class TestConnection: Sendable {
   @discardableResult
   func send(_ method: APIRequest.Method, _ path: String, _ json: String? = nil) async throws -> String {
     let parts = path.split(separator: "?", maxSplits: 1)
-    let query: [APIRequest.QueryItem] = parts.count < 2 ? [] : parts[1].split(separator: "&").map { item in
-      let pair = item.split(separator: "=", maxSplits: 1).map(String.init)
-      return APIRequest.QueryItem(pair[0], pair.count > 1 ? pair[1] : "")
-    }
+    let query: [APIRequest.QueryItem] =
+      parts.count < 2
+      ? []
+      : parts[1].split(separator: "&").map { item in
+        let pair = item.split(separator: "=", maxSplits: 1).map(String.init)
+        return APIRequest.QueryItem(pair[0], pair.count > 1 ? pair[1] : "")
+      }
     let type = method == .patch ? "application/merge-patch+json" : "application/json"
     let request = APIRequest(
       method: method, path: String(parts[0]), query: query,

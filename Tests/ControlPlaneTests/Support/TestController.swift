@@ -64,7 +64,8 @@ final class TestController: Sendable {
   /// Runs the controller while `body` runs, and ends it in good order.
   func run<Result: Sendable>(_ body: @escaping @Sendable () async throws -> Result) async throws -> Result {
     let group = ServiceGroup(
-      configuration: .init(services: [.init(service: service)], logger: Logger(label: "group") { _ in SwiftLogNoOpLogHandler() }))
+      configuration: .init(
+        services: [.init(service: service)], logger: Logger(label: "group") { _ in SwiftLogNoOpLogHandler() }))
     return try await withThrowingTaskGroup(of: Result?.self) { tasks in
       tasks.addTask {
         try await group.run()

@@ -1,0 +1,231 @@
+"""The chart, by Helm's own code: lint, values, and equality with manifests/default."""
+
+from __future__ import annotations
+
+import filecmp
+import re
+import tempfile
+import unittest
+from typing import Any
+
+import helm_python as helm
+import yaml
+from support import NAMESPACE, REPOSITORY, Cluster, documents, identity, kustomize, needs_cluster
+
+CHART = REPOSITORY / "Helm/swarmscale"
+
+#: Labels that Helm adds and kustomize has no use for.
+HELM_LABELS = {"helm.sh/chart", "app.kubernetes.io/instance", "app.kubernetes.io/managed-by", "app.kubernetes.io/version"}
+
+#: Values that are parts of Kubernetes objects: documented as a whole.
+KUBERNETES_OBJECTS = {"resources", "podSecurityContext", "securityContext"}
+
+
+def render(values: dict[str, Any] | None = None, name: str = "swarmscale", namespace: str = NAMESPACE) -> list[dict[str, Any]]:
+    """The chart's objects, NOTES.txt left out."""
+    with helm.Chart.load(CHART) as chart:
+        chart.validate_schema(values or {})
+        files = chart.render(values, name=name, namespace=namespace)
+    return [item for file in sorted(files) if file.endswith(".yaml") for item in documents(files[file])]
+
+
+def normalised(value: Any) -> Any:
+    """Without Helm's own labels."""
+    if isinstance(value, dict):
+        return {key: normalised(item) for key, item in value.items() if key not in HELM_LABELS}
+    if isinstance(value, list):
+        return [normalised(item) for item in value]
+    return value
+
+
+class RenderedChart(unittest.TestCase):
+    """What needs no cluster."""
+
+    def container(self, values: dict[str, Any]) -> dict[str, Any]:
+        return next(item for item in render(values) if item["kind"] == "Deployment")["spec"]["template"]["spec"]["containers"][0]
+
+    def test_lint_is_clean(self) -> None:
+        report = helm.lint(CHART, strict=True)
+        self.assertEqual(report["errors"], [])
+        self.assertEqual([message for message in report["messages"] if message["severity"] > 1], [])
+
+    def test_default_values_render_what_manifests_hold(self) -> None:
+        chart = {identity(item): normalised(item) for item in render()}
+        plain = {
+            identity(item): normalised(item)
+            for item in kustomize("manifests/default")
+            if item["kind"] not in ("Namespace", "CustomResourceDefinition")
+        }
+        self.assertEqual(set(chart), set(plain))
+        for name, item in plain.items():
+            self.assertEqual(chart[name], item, name)
+
+    def test_custom_resource_definitions_are_the_same_files(self) -> None:
+        names = sorted(file.name for file in (CHART / "crds").iterdir())
+        expected = sorted(file.name for file in (REPOSITORY / "manifests/crd").iterdir() if file.name != "kustomization.yaml")
+        self.assertEqual(names, expected)
+        for name in names:
+            same = filecmp.cmp(CHART / "crds" / name, REPOSITORY / "manifests/crd" / name, shallow=False)
+            self.assertTrue(same, f"cp manifests/crd/{name} Helm/swarmscale/crds/")
+
+    def test_versions_are_those_of_the_program(self) -> None:
+        source = (REPOSITORY / "Sources/ControllerCommand/Version.swift").read_text()
+        match = re.search(r'swarmscaleVersion = "([^"]+)"', source)
+        assert match
+        metadata = yaml.safe_load((CHART / "Chart.yaml").read_text())
+        self.assertEqual(str(metadata["appVersion"]), match[1])
+        image = next(item for item in kustomize("manifests/controller") if item["kind"] == "Deployment")
+        self.assertTrue(image["spec"]["template"]["spec"]["containers"][0]["image"].endswith(f":{match[1]}"))
+
+    def test_each_value_is_documented(self) -> None:
+        """Each key that isn't a group, or part of a Kubernetes object, has a comment that begins with `--` above it."""
+        lines = (CHART / "values.yaml").read_text().splitlines()
+        values = yaml.safe_load("\n".join(lines))
+        groups = {key for key, value in values.items() if isinstance(value, dict) and value} - KUBERNETES_OBJECTS
+        undocumented, group = [], ""
+        for number, line in enumerate(lines):
+            match = re.match(r"^(?P<indent> {0,4})(?P<key>[a-zA-Z]+):", line)
+            if not match or lines[number - 1].lstrip().startswith("- "):
+                continue
+            if not match["indent"]:
+                group = match["key"]
+            if match["indent"] and (group in KUBERNETES_OBJECTS or group not in groups):
+                continue
+            is_group = (not match["indent"] and group in groups) or match["key"] == "leaderElection"
+            above = [text for text in lines[:number] if not text.lstrip().startswith("# ") or "# --" in text]
+            if not is_group and "# --" not in above[-1]:
+                undocumented.append(line)
+        self.assertEqual(undocumented, [])
+
+    def test_schema_knows_each_value_and_no_other(self) -> None:
+        with helm.Chart.load(CHART) as chart:
+            values, schema = chart.values, chart.schema
+            assert schema is not None
+            self.assertEqual(self.schema_gaps(values, schema), [])
+            for wrong in (
+                {"replicas": 3},
+                {"controller": {"syncperiod": "15s"}},
+                {"controller": {"syncPeriod": "15"}},
+                {"controller": {"logLevel": "loud"}},
+                {"replicaCount": "two"},
+                {"image": {"digest": "sha256:1"}},
+                {"rbac": {"scaleTargets": [{"apiGroups": ["apps"], "resources": ["deployments"]}]}},
+            ):
+                with self.subTest(wrong=wrong), self.assertRaises(helm.HelmValuesError):
+                    chart.validate_schema(wrong)
+
+    def schema_gaps(self, values: dict[str, Any], schema: dict[str, Any], prefix: str = "") -> list[str]:
+        """Values that the schema doesn't know, and the other way round."""
+        if "properties" not in schema:
+            return []
+        known = set(schema["properties"]) - {"global"}
+        gaps = [f"{prefix}{key}" for key in known ^ (set(values) - {"global"})]
+        for key in known & set(values):
+            if isinstance(values[key], dict):
+                gaps += self.schema_gaps(values[key], schema["properties"][key], f"{prefix}{key}.")
+        return gaps
+
+    def test_flags_reach_the_controller_and_are_its_own(self) -> None:
+        controller = {
+            "syncPeriod": "30s",
+            "concurrentSyncs": 4,
+            "tolerance": "50m",
+            "downscaleStabilization": "10m",
+            "cpuInitializationPeriod": "1m",
+            "initialReadinessDelay": "10s",
+            "logFormat": "json",
+            "logLevel": "debug",
+            "leaderElection": {"leaseDuration": "30s", "renewDeadline": "20s", "retryPeriod": "4s"},
+            "extraArgs": ["--context=a b"],
+        }
+        args = self.container({"controller": controller, "watchNamespace": "fleet"})["args"]
+        self.assertIn("--sync-period=30s", args)
+        self.assertIn("--namespace=fleet", args)
+        self.assertIn("--lease-duration=30s", args)
+        self.assertEqual(args[-1], "--context=a b")
+        source = (REPOSITORY / "Sources/ControllerCommand/ControllerOptions.swift").read_text()
+        properties = re.findall(r"package var (\w+)", source)
+        flags = {"--" + re.sub(r"([A-Z])", lambda match: "-" + match[1].lower(), name) for name in properties}
+        self.assertEqual({arg.split("=")[0] for arg in args} - flags, set())
+
+    def test_several_replicas_need_a_leader(self) -> None:
+        with self.assertRaisesRegex(helm.HelmRenderError, "leaderElection"):
+            render({"controller": {"leaderElection": {"enabled": False}}})
+        alone = render({"replicaCount": 1, "controller": {"leaderElection": {"enabled": False}}})
+        self.assertNotIn("Role", {item["kind"] for item in alone})
+        self.assertNotIn("PodDisruptionBudget", {item["kind"] for item in alone})
+
+    def test_one_namespace_needs_no_cluster_wide_rights_of_the_controller(self) -> None:
+        items = render({"watchNamespace": "fleet", "rbac": {"aggregateUserRoles": False}})
+        self.assertFalse([item for item in items if item["kind"].startswith("ClusterRole")])
+        role = next(item for item in items if item["kind"] == "Role" and item["metadata"]["namespace"] == "fleet")
+        whole = next(item for item in render() if identity(item) == "ClusterRole /swarmscale-controller")
+        self.assertEqual(role["rules"], whole["rules"])
+
+    def test_names_and_switches(self) -> None:
+        names = {identity(item) for item in render(name="prod", namespace="tools")}
+        self.assertIn("Deployment tools/prod-swarmscale-controller", names)
+        long = render({"fullnameOverride": "a" * 36})
+        self.assertTrue(all(len(item["metadata"]["name"]) <= 63 for item in long))
+        off = {"enabled": False}
+        values = {"service": off, "podDisruptionBudget": off, "rbac": {"create": False, "aggregateUserRoles": False}, "serviceAccount": {"create": False, "name": "mine"}}
+        items = render(values)
+        self.assertEqual([item["kind"] for item in items], ["Deployment"])
+        self.assertEqual(items[0]["spec"]["template"]["spec"]["serviceAccountName"], "mine")
+        digest = "sha256:" + "0" * 64
+        image = self.container({"image": {"digest": digest, "tag": "x", "repository": "r/s"}})["image"]
+        self.assertEqual(image, f"r/s@{digest}")
+
+    def test_notes_tell_the_next_step(self) -> None:
+        with helm.Chart.load(CHART) as chart:
+            notes = chart.render(None, name="prod", namespace="tools")["swarmscale/templates/NOTES.txt"]
+        self.assertIn("deployment/prod-swarmscale-controller", notes)
+        self.assertIn("kubectl get swa", notes)
+
+    def test_chart_can_be_packaged(self) -> None:
+        with tempfile.TemporaryDirectory() as folder, helm.Chart.load(CHART) as chart:
+            archive = chart.save(folder)
+            with helm.Chart.load(archive) as packed:
+                self.assertEqual(packed.version, chart.version)
+                self.assertEqual(len(packed.crds), 2)
+
+
+@needs_cluster
+class InstalledChart(unittest.TestCase):
+    """Installed by Helm's own code on a real API server, whose test node makes the pods Running and Ready."""
+
+    NAMESPACE = "chart-test"
+
+    def test_install_upgrade_rollback_uninstall(self) -> None:
+        cluster = Cluster()
+        deployment = f"/apis/apps/v1/namespaces/{self.NAMESPACE}/deployments/prod-swarmscale-controller"
+        with helm.Config(kubeconfig_path=cluster.state["kubeconfig"], namespace=self.NAMESPACE) as config:
+            values: dict[str, Any] = {"commonLabels": {"team": "tools"}}
+            config.install(CHART, "prod", values, namespace=self.NAMESPACE, create_namespace=True, wait="watcher", timeout=60)
+            installed = cluster.must("GET", deployment)
+            self.assertEqual(installed["metadata"]["labels"]["team"], "tools")
+            self.assertEqual(installed["status"].get("readyReplicas"), 2)
+            cluster.must("GET", "/apis/swarmscale.dev/v1alpha1/swarmautoscalers")
+
+            changed = {"controller": {"logFormat": "json", "syncPeriod": "30s"}, "replicaCount": 3}
+            config.upgrade(CHART, "prod", changed, namespace=self.NAMESPACE, wait="watcher", timeout=60)
+            self.assertIn("--sync-period=30s", self.args(cluster.must("GET", deployment)))
+            config.rollback("prod", version=1, wait="watcher", timeout=60)
+            self.assertEqual(self.args(cluster.must("GET", deployment)), self.args(installed))
+
+            config.uninstall("prod", wait="watcher", timeout=60)
+        # Nothing is left but what NOTES.txt says: the custom resource definitions.
+        self.assertEqual(cluster.send("GET", deployment)[0], 404)
+        for kind in ("clusterroles", "clusterrolebindings"):
+            items = cluster.must("GET", f"/apis/rbac.authorization.k8s.io/v1/{kind}")["items"]
+            self.assertEqual([item["metadata"]["name"] for item in items if item["metadata"]["name"].startswith("prod-")], [])
+        cluster.must("GET", "/apis/swarmscale.dev/v1alpha1/swarmautoscalers")
+
+    @staticmethod
+    def args(deployment: dict[str, Any]) -> list[str]:
+        return list(deployment["spec"]["template"]["spec"]["containers"][0]["args"])
+
+    def test_one_namespace_alone_is_taken_too(self) -> None:
+        cluster = Cluster()
+        cluster.send("POST", "/api/v1/namespaces", {"metadata": {"name": "fleet"}})
+        cluster.install(render({"watchNamespace": "fleet"}, name="solo", namespace="fleet"))
