@@ -73,10 +73,18 @@ let package = Package(
         .product(name: "UnixSignals", package: "swift-service-lifecycle"),
       ]),
 
+    // MARK: The user's commands
+    .target(
+      name: "UserCommands",
+      dependencies: [
+        "KubernetesCore", "ScalingAPI", "ScalingDecision", "HPAReference", "Yams",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ]),
+
     // MARK: Executables
     .executableTarget(
       name: "swarmscale",
-      dependencies: ["ControllerCommand", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
+      dependencies: ["ControllerCommand", "UserCommands", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
     .executableTarget(
       name: "swarmscale-controller",
       dependencies: ["ControllerCommand", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
@@ -117,6 +125,15 @@ let package = Package(
     .testTarget(name: "ScalingAPITests", dependencies: ["ScalingAPI", "KubernetesCore", "TestSupport", "Yams"]),
     .testTarget(
       name: "ScalingDecisionTests", dependencies: ["ScalingDecision", "ScalingAPI", "KubernetesCore", "TestSupport"]),
+    .testTarget(
+      name: "ScalingControllerTests",
+      dependencies: [
+        "ScalingController", "ScalingDecision", "ScalingAPI", "KubernetesCore", "KubernetesRuntime", "TestSupport",
+        .product(name: "Logging", package: "swift-log"),
+      ]),
+    .testTarget(
+      name: "UserCommandsTests",
+      dependencies: ["UserCommands", "ScalingDecision", "ScalingAPI", "KubernetesCore", "TestSupport"]),
     .testTarget(
       name: "HPAReferenceTests",
       dependencies: ["HPAReference", "ScalingAPI", "KubernetesCore", "TestSupport"],

@@ -88,9 +88,16 @@ package struct ControllerCommand: AsyncParsableCommand {
       userAgent: "\(Self.fieldManager)/\(swarmscaleVersion)", timeSource: time)
     let registry = MetricsRegistry(ControllerMetrics.families)
     registry.onRender { registry in Self.refresh(registry, transport.statistics) }
+    let decisionLog = try options.decisionLog.map {
+      try DecisionLog(path: $0, program: swarmscaleVersion, logger: logger)
+    }
     let controller = ScalingControllerService(
       transport: PrioritizingTransport(transport, timeSource: time),
-      configuration: try configuration(cluster, environment), registry: registry, time: time, logger: logger)
+      configuration: try configuration(cluster, environment), registry: registry, time: time, logger: logger,
+      queryTransports: CurlQueryTransports(userAgent: "swarmscale/\(swarmscaleVersion)", time: time)
+    ) { pass in
+      decisionLog?.append(pass)
+    }
     let server = ControllerServer(
       endpoints: ControllerServerEndpoints(
         liveness: { .ok },

@@ -70,6 +70,12 @@ package struct ControllerOptions: ParsableArguments {
     transform: DurationArgument.init(parsing:))
   package var initialReadinessDelay = DurationArgument(.seconds(30))
 
+  @Option(
+    help: ArgumentHelp(
+      "Append every decision with all its inputs to this file, one JSON line each; see docs/decision-log.md.",
+      valueName: "file"))
+  package var decisionLog: String?
+
   @Option(help: "Log format: \(LogFormat.allCases.map(\.rawValue).joined(separator: " or ")).")
   package var logFormat = LogFormat.logfmt
 

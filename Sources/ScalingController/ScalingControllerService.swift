@@ -49,6 +49,7 @@ package final class ScalingControllerService: Service {
   private let elector: LeaderElector?
   private let queues: LeaderQueue
   private let memories = AutoscalerMemories()
+  private let prometheus: PrometheusSource
   private let registry: MetricsRegistry
   private let logger: Logger
   private let makeReconciler: @Sendable (@escaping @Sendable () -> Bool) -> AutoscalerReconciler
@@ -59,10 +60,12 @@ package final class ScalingControllerService: Service {
   /// - Parameters:
   ///   - transport: Carries every request; it should order by priority.
   ///   - registry: Was made with `ControllerMetrics.families`.
+  ///   - queryTransports: Makes the HTTP clients for Prometheus; nil: such metrics are unknown.
   ///   - onPass: Sees every pass.
   package init(
     transport: any APITransport, configuration: Configuration, registry: MetricsRegistry, time: any TimeSource,
-    logger: Logger, onPass: @escaping @Sendable (Pass) -> Void = { _ in }
+    logger: Logger, queryTransports: (any QueryTransportFactory)? = nil,
+    onPass: @escaping @Sendable (Pass) -> Void = { _ in }
   ) {
     self.configuration = configuration
     self.registry = registry
@@ -95,10 +98,12 @@ package final class ScalingControllerService: Service {
       client: client, events: events, registry: registry, time: time, logger: logger,
       fieldManager: configuration.settings.fieldManager, onPass: onPass)
     let discovery = Discovery(client: client)
+    let prometheus = PrometheusSource(factory: queryTransports, client: client)
+    self.prometheus = prometheus
     let collector = MetricsCollector(
       podMetrics: PodMetricsSource(
         client: client, time: time, lifetime: min(.seconds(5), configuration.settings.defaults.syncPeriod / 3)),
-      adapters: MetricsAdapters(client: client, discovery: discovery), time: time)
+      adapters: MetricsAdapters(client: client, discovery: discovery), prometheus: prometheus, time: time)
     let targets = ScaleTargets(
       client: client, discovery: discovery, fieldManager: configuration.settings.fieldManager)
     let memories = self.memories
@@ -143,14 +148,22 @@ package final class ScalingControllerService: Service {
 
   /// Runs until graceful shutdown or cancellation.
   package func run() async throws {
-    try await withThrowingTaskGroup(of: Void.self) { group in
+    let result = await withThrowingTaskGroup(of: Void.self) { group -> Result<Void, any Error> in
       group.addTask { try await self.autoscalers.run() }
       group.addTask { try await self.pods.run() }
       group.addTask { try await self.events.run() }
       group.addTask { try await self.act() }
-      // At graceful shutdown each returns by itself; an error of one cancels the others.
-      for try await _ in group {}
+      do {
+        // At graceful shutdown each returns by itself; an error of one cancels the others.
+        for try await _ in group {}
+        return .success(())
+      } catch {
+        group.cancelAll()
+        return .failure(error)
+      }
     }
+    await prometheus.shutdown()
+    try result.get()
   }
 
   private func act() async throws {

@@ -39,7 +39,7 @@ package struct DecisionInput: Hashable, Sendable {
 }
 
 /// Another writer of the count.
-package struct ForeignWriter: Hashable, Sendable {
+package struct ForeignWriter: Hashable, Sendable, Codable {
   /// The field manager's name, such as `kubectl` or `argocd-controller`.
   package var manager: String
   /// When it wrote; nil if that isn't known.
@@ -53,9 +53,9 @@ package struct ForeignWriter: Hashable, Sendable {
 }
 
 /// One pod of the target as far as decisions look at it.
-package struct WorkerObservation: Hashable, Sendable {
+package struct WorkerObservation: Hashable, Sendable, Codable {
   /// `status.phase`.
-  package enum Phase: String, Hashable, Sendable {
+  package enum Phase: String, Hashable, Sendable, Codable {
     case pending = "Pending"
     case running = "Running"
     case succeeded = "Succeeded"
@@ -64,7 +64,7 @@ package struct WorkerObservation: Hashable, Sendable {
   }
 
   /// The `Ready` condition.
-  package struct Readiness: Hashable, Sendable {
+  package struct Readiness: Hashable, Sendable, Codable {
     /// Status `True`; both `False` and `Unknown` are not ready, as told apart by `isUnknown`.
     package var isReady: Bool
     /// Status `Unknown`: the node has lost contact.
@@ -126,9 +126,9 @@ package struct WorkerObservation: Hashable, Sendable {
 }
 
 /// What the containers of a worker request, in thousandths (of a core, of a byte).
-package struct WorkerRequests: Hashable, Sendable {
+package struct WorkerRequests: Hashable, Sendable, Codable {
   /// The requests of one container (restartable init containers included).
-  package struct Container: Hashable, Sendable {
+  package struct Container: Hashable, Sendable, Codable {
     /// The container's name.
     package var name: String
     /// CPU in thousandths of a core; nil: no request.
@@ -179,9 +179,9 @@ package struct WorkerRequests: Hashable, Sendable {
 }
 
 /// What the embedded library reports about a worker's work.
-package struct WorkerActivity: Hashable, Sendable {
+package struct WorkerActivity: Hashable, Sendable, Codable {
   /// How far a drain order has come.
-  package enum Drain: Hashable, Sendable {
+  package enum Drain: Hashable, Sendable, Codable {
     /// The worker takes new work.
     case none
     /// It was told to drain, and hasn't answered yet.
@@ -217,7 +217,7 @@ package struct WorkerActivity: Hashable, Sendable {
 }
 
 /// What was read for one metric.
-package enum MetricReading: Hashable, Sendable {
+package enum MetricReading: Hashable, Sendable, Codable {
   /// A number of each worker, sorted by worker: make it with `perWorker(_:)`.
   case workers(WorkerSamples)
   /// One number in thousandths, and when it was measured (nil: just now).
@@ -249,7 +249,7 @@ package struct WorkerSamples: Hashable, Sendable {
 }
 
 /// One number of one worker.
-package struct WorkerSample: Hashable, Sendable {
+package struct WorkerSample: Hashable, Sendable, Codable {
   /// The worker's name.
   package var worker: String
   /// The number in thousandths; negative ones count as missing.
@@ -269,7 +269,7 @@ package struct WorkerSample: Hashable, Sendable {
 }
 
 /// Work queued and in flight, as the workers' library or a queue reports it.
-package struct BacklogReport: Hashable, Sendable {
+package struct BacklogReport: Hashable, Sendable, Codable {
   /// Pieces that wait.
   package var queued: Int64
   /// Pieces in hand.
@@ -289,7 +289,7 @@ package struct BacklogReport: Hashable, Sendable {
 }
 
 /// What can run out in a budget.
-package enum BudgetDimension: String, Hashable, Sendable, CaseIterable {
+package enum BudgetDimension: String, Hashable, Sendable, Codable, CaseIterable {
   case requests
   case inputTokens
   case outputTokens
@@ -300,9 +300,9 @@ package enum BudgetDimension: String, Hashable, Sendable, CaseIterable {
 }
 
 /// The load of one fleet on a shared budget.
-package struct BudgetReport: Hashable, Sendable {
+package struct BudgetReport: Hashable, Sendable, Codable {
   /// One dimension's load; both numbers in the same unit per time.
-  package struct Load: Hashable, Sendable {
+  package struct Load: Hashable, Sendable, Codable {
     /// What the load is of.
     package var dimension: BudgetDimension
     /// What this fleet may use: its share, without what others use.
@@ -315,7 +315,7 @@ package struct BudgetReport: Hashable, Sendable {
     package var band: Band?
 
     /// The band of a dimension that differs from its metric's.
-    package struct Band: Hashable, Sendable {
+    package struct Band: Hashable, Sendable, Codable {
       /// The lower edge in percent.
       package var lower: Int64
       /// The upper edge in percent.

@@ -2,7 +2,7 @@
 ///
 /// It is made once per generation of the object and then used for every decision. Nothing in it needs to be valid:
 /// whatever a spec says, a decision neither traps nor leaves the bounds.
-package struct DecisionSpec: Hashable, Sendable {
+package struct DecisionSpec: Hashable, Sendable, Codable {
   /// The smallest count; below it the fleet grows without looking at any metric.
   package var minReplicas: Int
   /// The largest count; wins over everything but work in flight.
@@ -41,9 +41,9 @@ package struct DecisionSpec: Hashable, Sendable {
 }
 
 /// One metric of a spec: where its number comes from, and what that number should be.
-package struct MetricSpec: Hashable, Sendable {
+package struct MetricSpec: Hashable, Sendable, Codable {
   /// Where a metric's number comes from.
-  package enum Source: Hashable, Sendable {
+  package enum Source: Hashable, Sendable, Codable {
     /// CPU or memory of whole workers.
     case resource(ComputeResource)
     /// CPU or memory of the named container of each worker.
@@ -65,7 +65,7 @@ package struct MetricSpec: Hashable, Sendable {
   }
 
   /// The kind of a metric that decides its place in the algorithm.
-  package enum Role: String, Hashable, Sendable {
+  package enum Role: String, Hashable, Sendable, Codable {
     /// Proposes a count; the largest proposal wins.
     case demand
     /// Allows a count; the smallest allowance wins.
@@ -73,7 +73,7 @@ package struct MetricSpec: Hashable, Sendable {
   }
 
   /// What an empty reply of a source means.
-  package enum AbsentPolicy: String, Hashable, Sendable {
+  package enum AbsentPolicy: String, Hashable, Sendable, Codable {
     /// The last value that was seen.
     case hold
     /// The number zero.
@@ -118,7 +118,7 @@ package struct MetricSpec: Hashable, Sendable {
 }
 
 /// The resources that `metrics.k8s.io` measures.
-package enum ComputeResource: String, Hashable, Sendable {
+package enum ComputeResource: String, Hashable, Sendable, Codable {
   /// Thousandths of a core.
   case cpu
   /// Bytes, in thousandths.
@@ -126,7 +126,7 @@ package enum ComputeResource: String, Hashable, Sendable {
 }
 
 /// What a metric's number should be. Numbers of metrics are in thousandths of their unit ("milli").
-package enum MetricTarget: Hashable, Sendable {
+package enum MetricTarget: Hashable, Sendable, Codable {
   /// Percent of what the workers request, as in `autoscaling/v2`.
   case utilization(percent: Int64)
   /// The mean per worker, as in `autoscaling/v2`.
@@ -144,7 +144,7 @@ package enum MetricTarget: Hashable, Sendable {
 }
 
 /// Windows, policies and tolerances, complete as after the defaulting of `autoscaling/v2`.
-package struct ScalingBehavior: Hashable, Sendable {
+package struct ScalingBehavior: Hashable, Sendable, Codable {
   /// The rules for growing.
   package var scaleUp: ScalingRules
   /// The rules for shrinking.
@@ -163,9 +163,9 @@ package struct ScalingBehavior: Hashable, Sendable {
 }
 
 /// The rules of one direction.
-package struct ScalingRules: Hashable, Sendable {
+package struct ScalingRules: Hashable, Sendable, Codable {
   /// Which of several policies counts.
-  package enum SelectPolicy: String, Hashable, Sendable {
+  package enum SelectPolicy: String, Hashable, Sendable, Codable {
     /// The one that allows most change.
     case max = "Max"
     /// The one that allows least change.
@@ -175,9 +175,9 @@ package struct ScalingRules: Hashable, Sendable {
   }
 
   /// One limit of the change within a period.
-  package struct Policy: Hashable, Sendable {
+  package struct Policy: Hashable, Sendable, Codable {
     /// What the value counts.
-    package enum Unit: String, Hashable, Sendable {
+    package enum Unit: String, Hashable, Sendable, Codable {
       /// Workers.
       case pods = "Pods"
       /// Percent of the count at the period's start.
@@ -230,7 +230,7 @@ package struct ScalingRules: Hashable, Sendable {
 }
 
 /// A distance from a target that causes no change, as an exact fraction.
-package struct Tolerance: Hashable, Sendable {
+package struct Tolerance: Hashable, Sendable, Codable {
   /// Billionths: 100 million are the 10 % of `autoscaling/v2`.
   package var billionths: Int64
 
@@ -244,9 +244,9 @@ package struct Tolerance: Hashable, Sendable {
 }
 
 /// What replaces a demand metric that keeps failing.
-package struct FallbackSpec: Hashable, Sendable {
+package struct FallbackSpec: Hashable, Sendable, Codable {
   /// How the fallback's count is combined with the present one.
-  package enum Behavior: String, Hashable, Sendable {
+  package enum Behavior: String, Hashable, Sendable, Codable {
     /// The fallback's count.
     case `static` = "Static"
     /// The present count.
@@ -273,9 +273,9 @@ package struct FallbackSpec: Hashable, Sendable {
 }
 
 /// How a shrink treats workers that have work.
-package struct DrainSpec: Hashable, Sendable {
+package struct DrainSpec: Hashable, Sendable, Codable {
   /// Which workers go first, and whether their work is waited for.
-  package enum Strategy: String, Hashable, Sendable {
+  package enum Strategy: String, Hashable, Sendable, Codable {
     /// Idle workers first; busy ones only when they have finished.
     case idleFirst = "IdleFirst"
     /// The count is written at once, and Kubernetes chooses.
@@ -298,7 +298,7 @@ package struct DrainSpec: Hashable, Sendable {
 }
 
 /// What the annotations `swarmscale.dev/paused…` hold back.
-package struct PauseSpec: Hashable, Sendable {
+package struct PauseSpec: Hashable, Sendable, Codable {
   /// Nothing is written.
   package var all: Bool
   /// No growth, bounds included.
@@ -318,7 +318,7 @@ package struct PauseSpec: Hashable, Sendable {
 }
 
 /// The constants of a controller, the same for all its autoscalers.
-package struct DecisionLimits: Hashable, Sendable {
+package struct DecisionLimits: Hashable, Sendable, Codable {
   /// How young a worker is while its CPU readings still show its start (HPA: `cpu-initialization-period`).
   package var cpuInitializationPeriod: Duration
   /// How soon after its start a worker that is not ready has never been ready (HPA: `initial-readiness-delay`).

@@ -3,7 +3,7 @@ package import KubernetesCore
 /// The outcome of one decision as a value: what to do, why, and when to look again.
 ///
 /// Log line, event, conditions, metrics, page and record are renderings of it (`Plan+Rendering.swift`).
-package struct Plan: Hashable, Sendable {
+package struct Plan: Hashable, Sendable, Codable {
   /// `spec.replicas` as observed.
   package var currentReplicas: Int
   /// The goal: the count that all steps up to the rate policies lead to. Workers may have to drain before it is reached.
@@ -47,7 +47,7 @@ package struct Plan: Hashable, Sendable {
 }
 
 /// The steps of a decision that can have the last word.
-package enum BindingStep: String, Hashable, Sendable, CaseIterable {
+package enum BindingStep: String, Hashable, Sendable, Codable, CaseIterable {
   /// The target, or this autoscaler, is switched off.
   case disabled
   /// An annotation holds the count.
@@ -89,7 +89,7 @@ package enum BindingStep: String, Hashable, Sendable, CaseIterable {
 }
 
 /// What to tell a worker, or to note on its pod.
-package enum WorkerOrder: Hashable, Sendable {
+package enum WorkerOrder: Hashable, Sendable, Codable {
   /// Take no new work, finish what you have.
   case drain(worker: String)
   /// Take new work again.
@@ -99,9 +99,9 @@ package enum WorkerOrder: Hashable, Sendable {
 }
 
 /// What one metric proposes.
-package struct Proposal: Hashable, Sendable {
+package struct Proposal: Hashable, Sendable, Codable {
   /// What a metric asks for.
-  package enum Outcome: Hashable, Sendable {
+  package enum Outcome: Hashable, Sendable, Codable {
     /// A demand's count.
     case wants(Int)
     /// A ceiling's count.
@@ -138,7 +138,7 @@ package struct Proposal: Hashable, Sendable {
 }
 
 /// The number that a proposal was computed from.
-package enum ObservedValue: Hashable, Sendable {
+package enum ObservedValue: Hashable, Sendable, Codable {
   /// Usage as a share of requests: `usage / requests`, both in thousandths and at most `Int64.max`.
   case utilization(usageMilli: Int64, requestsMilli: Int64)
   /// The sum over `workers` workers.
@@ -152,7 +152,7 @@ package enum ObservedValue: Hashable, Sendable {
 }
 
 /// Why a metric is unknown.
-package enum UnknownReason: Hashable, Sendable {
+package enum UnknownReason: Hashable, Sendable, Codable {
   /// The source gave nothing usable.
   case unavailable(UnavailableReason)
   /// The number is negative.
@@ -176,7 +176,7 @@ package enum UnknownReason: Hashable, Sendable {
 }
 
 /// One reason of a decision; `metric` is an index into the plan's proposals.
-package enum Reason: Hashable, Sendable {
+package enum Reason: Hashable, Sendable, Codable {
   /// An older autoscaler names the same target.
   case olderRival(name: String)
   /// The count is zero and wasn't set to zero by us: scaling is switched off.
@@ -238,7 +238,7 @@ package enum Reason: Hashable, Sendable {
 }
 
 /// Why a ceiling freezes growth.
-package enum FreezeCause: String, Hashable, Sendable {
+package enum FreezeCause: String, Hashable, Sendable, Codable {
   /// More calls than allowed are answered 429.
   case throttled
   /// The provider refused the speed of growth.

@@ -1,5 +1,6 @@
 import ArgumentParser
 import ControllerCommand
+import UserCommands
 
 /// The user's tool.
 @main
@@ -8,5 +9,5 @@ struct Swarmscale: AsyncParsableCommand {
     commandName: "swarmscale",
     abstract: "Scale fleets of Claude-powered workers on Kubernetes.",
     version: swarmscaleVersion,
-    subcommands: [ControllerCommand.self])
+    subcommands: [ControllerCommand.self, ValidateCommand.self, ReplayCommand.self])
 }

@@ -1,4 +1,5 @@
 import KubernetesCore
+import Testing
 
 @testable import ScalingDecision
 
@@ -88,6 +89,7 @@ struct Scene {
   var replicas: Int
   var now = start
   var writes: [Int] = []
+  var steps = 0
   /// Whether the state goes through its encoded form between decisions, as in a restart.
   var restarts = false
 
@@ -102,11 +104,13 @@ struct Scene {
     _ readings: [MetricReading], workers: [WorkerObservation]? = nil, seconds: Int = 15, completedWork: Int64? = nil
   ) throws -> Plan {
     if restarts { state = try state.restarted() }
-    let plan = ScalingDecision.decide(
-      spec, state,
-      DecisionInput(
-        now: now, specReplicas: replicas, statusReplicas: replicas, workers: workers ?? Fleet.ready(replicas),
-        readings: readings, completedWork: completedWork))
+    let input = DecisionInput(
+      now: now, specReplicas: replicas, statusReplicas: replicas, workers: workers ?? Fleet.ready(replicas),
+      readings: readings, completedWork: completedWork)
+    let plan = ScalingDecision.decide(spec, state, input)
+    // Every scene's beginning is also a trace of the decision log: what is recorded decides alike when it is read back.
+    if steps < 8, input.workers.count <= 20 { try expectReplay(spec, state, input, plan) }
+    steps += 1
     state = plan.state
     if let write = plan.write {
       replicas = write

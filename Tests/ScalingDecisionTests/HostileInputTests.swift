@@ -156,7 +156,7 @@ struct HostileInputTests {
   @Test("Extreme numbers neither trap nor leave the bounds", arguments: UInt64(0)..<40)
   func extremes(seed: UInt64) throws {
     var source = Source(random: Seeded(seed))
-    for _ in 0..<100 {
+    for round in 0..<100 {
       let spec = source.spec()
       let input = DecisionInput(
         now: source.moment(), specReplicas: source.count(), statusReplicas: source.count(),
@@ -172,6 +172,7 @@ struct HostileInputTests {
         #expect(write >= min(plan.currentReplicas, plan.bounds.lowerBound) || isPaused)
         #expect(write <= max(plan.currentReplicas, plan.bounds.upperBound) || isPaused)
       }
+      if round % 10 == 0 { try expectReplay(spec, try raw.restarted(), input, plan) }
       #expect(!plan.logLine(name: "x").isEmpty)
       #expect(plan.conditions.count == PlanCondition.Kind.allCases.count)
       _ = plan.stateIfWriteFails

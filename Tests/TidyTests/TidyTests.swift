@@ -40,10 +40,11 @@ import Testing
       "ServiceLifecycle", "UnixSignals",
       "FoundationEssentials", "Foundation", "Glibc", "Musl", "Darwin",
     ],
-    "swarmscale": [
-      "ArgumentParser", "ControllerCommand", "ScalingAPI", "ScalingDecision", "HPAReference", "KubernetesCore", "Yams",
-      "Foundation", "FoundationEssentials",
+    "UserCommands": [
+      "ArgumentParser", "ScalingAPI", "ScalingDecision", "HPAReference", "KubernetesCore", "Yams", "Foundation",
+      "FoundationEssentials", "Glibc", "Musl", "Darwin",
     ],
+    "swarmscale": ["ArgumentParser", "ControllerCommand", "UserCommands"],
     "swarmscale-controller": ["ArgumentParser", "ControllerCommand"],
   ]
 

@@ -1,4 +1,5 @@
 package import KubernetesCore
+package import ScalingAPI
 
 /// What one metric of a spec asks of the outside world: the part of it that a source needs to know.
 package enum MetricQuery: Hashable, Sendable {
@@ -10,7 +11,11 @@ package enum MetricQuery: Hashable, Sendable {
   case object(apiVersion: String, kind: String, name: String, metric: String, selector: Selector)
   /// A number from outside, from `external.metrics.k8s.io`; all series are added.
   case external(metric: String, selector: Selector)
-  /// Nothing: another part supplies the number (schedules, budgets, reports of the embedded library).
+  /// The result of a PromQL query; all series are added.
+  case prometheus(ResolvedAutoscaler.Query)
+  /// A count that holds at certain hours.
+  case schedule(ScheduleQuery)
+  /// Nothing: another part supplies the number (budgets, reports of the embedded library).
   case none
 }
 

@@ -20,12 +20,19 @@ package struct CollectedMetric: Hashable, Sendable {
 package struct MetricsCollector: Sendable {
   private let podMetrics: PodMetricsSource
   private let adapters: MetricsAdapters
+  private let prometheus: PrometheusSource
+  private let zones: any TimeZoneOffsets
   private let time: any TimeSource
 
   /// Makes a collector.
-  package init(podMetrics: PodMetricsSource, adapters: MetricsAdapters, time: any TimeSource) {
+  package init(
+    podMetrics: PodMetricsSource, adapters: MetricsAdapters, prometheus: PrometheusSource,
+    zones: any TimeZoneOffsets = FoundationTimeZones(), time: any TimeSource
+  ) {
     self.podMetrics = podMetrics
     self.adapters = adapters
+    self.prometheus = prometheus
+    self.zones = zones
     self.time = time
   }
 
@@ -65,6 +72,10 @@ package struct MetricsCollector: Sendable {
           namespace: scope.namespace, metric: metric, selector: selector)
         return CollectedMetric(
           .series(milli: values.map(\.value.milliValue), at: values.compactMap(\.timestamp).min()))
+      case .prometheus(let query):
+        return await prometheus.collect(query, namespace: scope.namespace)
+      case .schedule(let schedule):
+        return schedule.collected(at: time.wallNow, zones: zones)
       case .none:
         return CollectedMetric(
           .unavailable(.notYetRead),

@@ -22,6 +22,8 @@ package struct CompiledAutoscaler: Hashable, Sendable {
       queries = try resolved.metrics.map(MetricQuery.init)
     } catch let error as InvalidSpecError {
       throw Trouble(.valid, "InvalidSpec", error.issues.errors.map(\.description).joined(separator: " "))
+    } catch let error as CronError {
+      throw Trouble(.valid, "InvalidSpec", "a schedule can't be used: \(error)")
     } catch let error as SelectorError {
       throw Trouble(.valid, "InvalidSpec", "a metric's selector can't be used: \(error)")
     } catch {
@@ -34,7 +36,7 @@ package struct CompiledAutoscaler: Hashable, Sendable {
 
 extension MetricQuery {
   /// The query of a resolved metric.
-  fileprivate init(_ metric: ResolvedAutoscaler.Metric) throws(SelectorError) {
+  fileprivate init(_ metric: ResolvedAutoscaler.Metric) throws {
     switch metric {
     case .resource(let name, let container, _):
       self = .resource(name: name, container: container)
@@ -46,7 +48,13 @@ extension MetricQuery {
         selector: try Self.selector(name))
     case .external(let name, _), .backlog(.external(let name), _, _):
       self = .external(metric: name.name, selector: try Self.selector(name))
-    case .apiRate, .backlog, .prometheus, .schedule:
+    case .prometheus(let query, _), .backlog(.prometheus(let query), _, _):
+      self = .prometheus(query)
+    case .schedule(let timeZone, let start, let end, let replicas):
+      self = .schedule(
+        ScheduleQuery(
+          timeZone: timeZone, start: try CronSchedule(start), end: try CronSchedule(end), replicas: Int(replicas)))
+    case .apiRate, .backlog(.workers, _, _):
       self = .none
     }
   }

@@ -149,6 +149,7 @@ package struct AutoscalerReconciler: Sendable {
       guard let input = pass.input, let target = pass.target else { return }
       let plan = ScalingDecision.decide(compiled.decision, memory.state, input)
       pass.plan = plan
+      pass.decisions.append(Pass.Decision(stateBefore: memory.state, input: input, plan: plan))
       guard let replicas = plan.write else {
         memory.state = plan.state
         return

@@ -18,10 +18,22 @@ package struct Pass: Sendable {
   package var input: DecisionInput?
   /// What was decided.
   package var plan: Plan?
+  /// Every decision of the pass with what it was made from: one, and one more after each conflicting write.
+  package var decisions: [Decision] = []
   /// Whether the plan's write was made.
   package var hasWritten = false
   /// What ended the pass early, or kept the write from being made.
   package var trouble: Trouble?
+
+  /// One decision and what it was made from.
+  package struct Decision: Sendable {
+    /// What was remembered before.
+    package var stateBefore: DecisionState
+    /// What was observed.
+    package var input: DecisionInput
+    /// What was decided.
+    package var plan: Plan
+  }
 
   /// Begins a pass.
   package init(autoscaler: SwarmAutoscaler, now: Timestamp) {
