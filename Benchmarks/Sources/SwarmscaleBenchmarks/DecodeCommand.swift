@@ -120,7 +120,7 @@ struct DecodeCommand: ParsableCommand {
       guard round == 0 else { continue }
       // Memory is measured in the first round: in later ones the allocator uses again what it has.
       result.peak = try ProcessMemory.peak() - before
-      malloc_trim(0)
+      ProcessMemory.giveBack()
       result.kept = try ProcessMemory.resident() - before
       withExtendedLifetime(pods) {}
     }

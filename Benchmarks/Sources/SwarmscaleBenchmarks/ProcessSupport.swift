@@ -21,6 +21,13 @@ enum ProcessMemory {
     guard fputs("5", file) >= 0 else { throw BenchmarkError("/proc/self/clear_refs can't be written.") }
   }
 
+  /// Gives freed memory back to the system, where the C library can (glibc's `malloc_trim`).
+  static func giveBack() {
+    typealias Trim = @convention(c) (Int) -> CInt
+    guard let address = dlsym(nil, "malloc_trim") else { return }
+    _ = unsafeBitCast(address, to: Trim.self)(0)
+  }
+
   private static func field(_ name: String) throws -> Int {
     let text = String(decoding: try readFile("/proc/self/status"), as: UTF8.self)
     for line in text.split(separator: "\n") where line.hasPrefix(name) {
