@@ -98,6 +98,8 @@ class Cluster:
         self.plane = ControlPlane(folder).load()
         self.connection = self.plane.connection()
         self._kubectl = str(Path(self.plane.state["node"]["kubernetes"], "kubectl"))
+        self.logs = folder / "node"
+        """For what our own processes write: `scripts/cluster down` removes it, whoever calls that."""
         self._load: subprocess.Popen[bytes] | None = None
 
     def kubectl(self, *arguments: str, content: Any = None) -> str:
@@ -121,7 +123,7 @@ class Cluster:
         """The workers share this much CPU from now on, however many they are."""
         self.end_load()
         command = [str(ROOT / "scripts/cluster"), "--dir", str(self.folder), "load", NAMESPACE, f"app={NAME}"]
-        log = (self.folder / "load.log").open("ab")
+        log = (self.logs / "load.log").open("ab")
         self._load = subprocess.Popen([*command, "--total", str(millicores), "--follow"], stdout=log, stderr=log)
         log.close()
 
@@ -207,7 +209,7 @@ class FullNodeTests(unittest.TestCase):
     def diagnose(cls) -> None:
         """Prints what explains a failure."""
         say("what the cluster says:")
-        for arguments in (("describe", "swa,deployment"), ("get", "pods", "-o", "wide"), ("get", "events", "--sort-by=.lastTimestamp")):
+        for arguments in (("describe", "swa"), ("describe", "deployment"), ("get", "pods", "-o", "wide")):
             try:
                 print("\n".join(cluster.kubectl("-n", NAMESPACE, *arguments).splitlines()[-60:]))
             except (AssertionError, OSError, subprocess.SubprocessError) as error:
@@ -334,7 +336,7 @@ class BesideTheClusterTests(FullNodeTests):
 
     @classmethod
     def setUpClass(cls) -> None:
-        cls.log_file = cluster.folder / "controller.log"
+        cls.log_file = cluster.logs / "controller.log"
         command = [str(controller_binary), "--kubeconfig", cluster.plane.state["kubeconfig"], "--listen", "127.0.0.1:0", "--no-leader-election"]
         with cls.log_file.open("wb") as log:
             cls.process = subprocess.Popen(command, stdout=log, stderr=log, stdin=subprocess.DEVNULL)
