@@ -84,7 +84,9 @@ let package = Package(
     // MARK: Executables
     .executableTarget(
       name: "swarmscale",
-      dependencies: ["ControllerCommand", "UserCommands", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
+      dependencies: [
+        "ControllerCommand", "UserCommands", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ]),
     .executableTarget(
       name: "swarmscale-controller",
       dependencies: ["ControllerCommand", .product(name: "ArgumentParser", package: "swift-argument-parser")]),

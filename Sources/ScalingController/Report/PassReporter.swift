@@ -87,7 +87,9 @@ package struct PassReporter: Sendable {
     for index in plan.proposals.indices {
       // A default metric that nobody reports is silent, and an empty reply can have a meaning (`absent`): neither is a
       // failure. One that a fallback stands in for is.
-      guard plan.reasons.contains(.unknown(metric: index)), let trouble = pass.metricTrouble(at: index) else { continue }
+      guard plan.reasons.contains(.unknown(metric: index)), let trouble = pass.metricTrouble(at: index) else {
+        continue
+      }
       let name = plan.proposals[index].name
       metadata[LogKey.error] = "\(trouble)"
       logger.warning("\(pass.autoscaler.metadata.name): no value for metric \(name)", metadata: metadata)
