@@ -43,7 +43,7 @@ struct WrongInput: Sendable, CustomTestStringConvertible {
     WrongInput(
       testDescription: "a target that doesn't exist", spec: target("apps/v1", "Deployment", "gone"),
       condition: "AbleToScale", reason: "FailedGetScale",
-      says: [#"deployments.apps "gone" not found"#, "Check the name and namespace"]),
+      says: [#""gone" not found"#, "Check the name and namespace"]),
     WrongInput(
       testDescription: "workers without a request", spec: target("apps/v1", "Deployment", "bad"),
       condition: "ScalingActive", reason: "FailedGetResourceMetric",
