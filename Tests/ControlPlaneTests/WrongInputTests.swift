@@ -72,7 +72,7 @@ struct WrongInputControlPlaneTests {
   /// Checks the condition, the one event and the one log line about `bad`, after it was looked at three times.
   private static func expectTold(_ fleet: WebFleet, _ wrong: WrongInput) async throws {
     try await fleet.controller.awaitPass("three passes") { _ in fleet.controller.passes(of: "bad").count >= 3 }
-    let condition = try await eventually("the condition") {
+    let condition = try await eventually("the condition \(wrong.reason) after\n\(fleet.controller.story)") {
       try await fleet.namespace.autoscaler("bad").status?.conditions?.first {
         $0.type == wrong.condition && $0.reason == wrong.reason
       }
