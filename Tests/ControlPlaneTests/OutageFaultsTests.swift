@@ -69,6 +69,7 @@ struct OutageFaultControlPlaneTests {
       try await fleet.converges(at: 12)
       try await Self.control("compact", "--restart")
       try await fleet.converges(at: 5)
+      #expect(fleet.controller.number(ControllerMetrics.relists, "pods") >= 2)
       // The watch of the autoscalers works too: an edit is seen.
       let mark = fleet.controller.mark
       try await fleet.namespace.patchAutoscaler("web", #"{"spec":{"minReplicas":7}}"#)

@@ -18,7 +18,7 @@ struct RequestFaultControlPlaneTests {
       )
       try await fleet.converges(at: 12)
       let writes = try await fleet.namespace.scaleWrites()
-      #expect(writes.map(\.status) == [409, 200])
+      #expect(writes.map(\.status) == [409, 200], "\(writes)\n\(fleet.controller.story)")
       #expect(try await fleet.failures() == [])
     }
   }
@@ -52,8 +52,11 @@ struct RequestFaultControlPlaneTests {
         #"{"name":"lost","method":"PUT","path":"/namespaces/NS/deployments/web/scale","times":1,"do":{"drop":"afterForward"}}"#
       )
       try await fleet.converges(at: 12)
-      // The first write took effect, and reading showed it.
-      #expect(try await fleet.namespace.scaleWrites().count == 1)
+      // The first write took effect. libcurl repeats a request whose reused connection was reset; the resource version
+      // keeps that from writing twice.
+      let repeated = try await fleet.namespace.scaleWrites().dropFirst()
+      #expect(repeated.allSatisfy { $0.status == 409 })
+      #expect(try await fleet.failures() == [])
     }
   }
 

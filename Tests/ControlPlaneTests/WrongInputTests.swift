@@ -37,13 +37,17 @@ struct WrongInput: Sendable, CustomTestStringConvertible {
       condition: "AbleToScale", reason: "FailedGetScale",
       says: ["The API crews.example.com/v1 is not available", "its definition (CRD) is installed"]),
     WrongInput(
-      testDescription: "a target without scale", spec: target("v1", "ConfigMap", "kube-root-ca.crt"),
-      condition: "AbleToScale", reason: "NoScaleSubresource",
-      says: ["ConfigMap in v1 has no scale subresource", "add subresources.scale to its CRD"]),
+      testDescription: "a target without scale", spec: target("batch/v1", "Job", "bad"), condition: "AbleToScale",
+      reason: "NoScaleSubresource",
+      says: ["Job in batch/v1 has no scale subresource", "add subresources.scale to its CRD"]),
+    WrongInput(
+      testDescription: "a kind of the core group, which has no scale", spec: target("v1", "ConfigMap", "bad"),
+      condition: "Valid", reason: "InvalidSpec",
+      says: ["spec.scaleTargetRef.apiVersion", "the core group has nothing to scale", "write the group and version"]),
     WrongInput(
       testDescription: "a target that doesn't exist", spec: target("apps/v1", "Deployment", "gone"),
       condition: "AbleToScale", reason: "FailedGetScale",
-      says: [#"deployments.apps "gone" not found"#, "Check the name and namespace"]),
+      says: [#""gone" not found"#, "Check the name and namespace"]),
     WrongInput(
       testDescription: "workers without a request", spec: target("apps/v1", "Deployment", "bad"),
       condition: "ScalingActive", reason: "FailedGetResourceMetric",
@@ -56,7 +60,7 @@ struct WrongInput: Sendable, CustomTestStringConvertible {
     WrongInput(
       testDescription: "a quantity that the schema lets through and nobody can read",
       spec:
-        "{\(deploymentReference("bad")),\"metrics\":[{\"type\":\"Resource\",\"resource\":{\"name\":\"memory\",\"target\":{\"type\":\"AverageValue\",\"averageValue\":\"1e999999999999\"}}}]}",
+        "{\(deploymentReference("bad")),\"metrics\":[{\"type\":\"Resource\",\"resource\":{\"name\":\"memory\",\"target\":{\"type\":\"AverageValue\",\"averageValue\":\"1e1.5\"}}}]}",
       condition: "Valid", reason: "InvalidSpec",
       says: ["spec.metrics[0].resource.target.averageValue", "is not a quantity"], prepare: createBad),
     WrongInput(
@@ -72,7 +76,7 @@ struct WrongInputControlPlaneTests {
   /// Checks the condition, the one event and the one log line about `bad`, after it was looked at three times.
   private static func expectTold(_ fleet: WebFleet, _ wrong: WrongInput) async throws {
     try await fleet.controller.awaitPass("three passes") { _ in fleet.controller.passes(of: "bad").count >= 3 }
-    let condition = try await eventually("the condition") {
+    let condition = try await eventually("the condition \(wrong.reason) after\n\(fleet.controller.story)") {
       try await fleet.namespace.autoscaler("bad").status?.conditions?.first {
         $0.type == wrong.condition && $0.reason == wrong.reason
       }

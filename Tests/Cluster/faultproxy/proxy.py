@@ -7,7 +7,7 @@ import json
 import socket
 import ssl
 import struct
-from typing import Any, AsyncIterator
+from typing import Any, AsyncIterator, Callable
 
 from .rules import Action, LogEntry, Records, Request, Rule
 
@@ -234,7 +234,8 @@ class Exchange:
         if "content-length" in kept:
             framing = f"Content-Length: {kept['content-length']}\r\n"
         await self._write((f"HTTP/1.1 {status} {reason}\r\n" + "".join(lines) + framing + "\r\n").encode("latin-1"))
-        shaped = self._watch_pieces(pieces, entry, action) if request.is_watch else pieces
+        framing_of_events = _protobuf_event if "protobuf" in kept.get("content-type", "") else _json_event
+        shaped = self._watch_pieces(pieces, entry, action, framing_of_events) if request.is_watch else pieces
         limits = (action.dropAfterBytes, action.truncateAfterBytes, action.stallAfterBytes)
         limit = next((value for value in limits if value is not None), None)
         if limit == 0:
@@ -258,37 +259,43 @@ class Exchange:
             raise Finished
         await self._silence()
 
-    async def _watch_pieces(self, pieces: AsyncIterator[bytes], entry: LogEntry, action: Action) -> AsyncIterator[bytes]:
-        """The events of a watch one by one, with what the rule adds. Whole lines, whatever the server's chunks were."""
-        for extra in await self._between_events(entry, action):
+    async def _watch_pieces(
+        self, pieces: AsyncIterator[bytes], entry: LogEntry, action: Action, next_event: Callable[[bytes], int]
+    ) -> AsyncIterator[bytes]:
+        """The events of a watch one by one, with what the rule adds. Whole events, whatever the server's chunks were."""
+        is_protobuf = next_event is _protobuf_event
+        for extra in await self._between_events(entry, action, is_protobuf):
             yield extra
         if self._ends_here(entry, action):
             return
         rest = b""
         async for piece in pieces:
             rest += piece
-            *lines, rest = rest.split(b"\n")
-            for line in lines:
+            while size := next_event(rest):
+                event, rest = rest[:size], rest[size:]
                 entry.events += 1
-                yield line + b"\n"
-                for extra in await self._between_events(entry, action):
+                yield event
+                for extra in await self._between_events(entry, action, is_protobuf):
                     yield extra
                 if self._ends_here(entry, action):
                     return
         if rest:
             yield rest
 
-    async def _between_events(self, entry: LogEntry, action: Action) -> list[bytes]:
+    async def _between_events(self, entry: LogEntry, action: Action, is_protobuf: bool) -> list[bytes]:
         seen = entry.events
         if action.dropAfterEvents == seen:
             raise Reset
         if action.stallAfterEvents == seen:
             await self._silence()
         if action.watchGarbage is not None and action.watchGarbage.get("afterEvents", 0) == seen:
-            return [action.watchGarbage.get("line", "{oops").encode() + b"\n"]
+            garbage = action.watchGarbage.get("line", "{oops").encode()
+            return [len(garbage).to_bytes(4, "big") + garbage if is_protobuf else garbage + b"\n"]
         if action.watchError is not None and action.watchError.get("afterEvents", 0) == seen:
             error = action.watchError
             status = _status_object(error.get("code", 410), error.get("message", "too old resource version"), error.get("reason"))
+            if is_protobuf:
+                return [_protobuf_error(status)]
             return [json.dumps({"type": "ERROR", "object": status}).encode() + b"\n"]
         return []
 
@@ -395,6 +402,33 @@ async def _chunks(reader: asyncio.StreamReader) -> AsyncIterator[bytes]:
 
 def _chunk(piece: bytes) -> bytes:
     return b"%x\r\n%s\r\n" % (len(piece), piece) if piece else b""
+
+
+def _json_event(data: bytes) -> int:
+    """How long the first event of a JSON watch is, with its newline; 0 while it isn't complete."""
+    return data.find(b"\n") + 1
+
+
+def _protobuf_event(data: bytes) -> int:
+    """How long the first event of a protobuf watch is, with its length in four bytes; 0 while it isn't complete."""
+    size = 4 + int.from_bytes(data[:4], "big")
+    return size if len(data) >= size else 0
+
+
+def _protobuf_error(status: dict[str, Any]) -> bytes:
+    """A watch's frame with an ERROR event: WatchEvent around a RawExtension around the envelope of a Status."""
+
+    def varint(value: int) -> bytes:
+        return bytes([value]) if value < 0x80 else bytes([value & 0x7F | 0x80]) + varint(value >> 7)
+
+    def message(number: int, value: bytes) -> bytes:
+        return varint(number << 3 | 2) + varint(len(value)) + value
+
+    said = b"".join(message(number, str(status.get(key, "")).encode()) for number, key in ((2, "status"), (3, "message"), (4, "reason")))
+    code = varint(6 << 3) + varint(int(status["code"]))
+    envelope = b"k8s\x00" + message(1, message(1, b"v1") + message(2, b"Status")) + message(2, said + code)
+    event = message(1, b"ERROR") + message(2, message(1, envelope))
+    return len(event).to_bytes(4, "big") + event
 
 
 def header_of(line: str) -> tuple[str, str]:

@@ -50,6 +50,12 @@ extension TestController {
     all.dropFirst(mark).filter { $0.autoscaler.metadata.name == autoscaler }
   }
 
+  /// The passes that wrote or failed, a line each, for the comment of an expectation.
+  var story: String {
+    all.filter { $0.hasWritten || $0.trouble != nil }.map { "\($0.now.rfc3339Micro) \($0.summary)" }
+      .joined(separator: "\n")
+  }
+
   /// A counter or gauge with one label, brought up to date.
   func number(_ family: String, _ label: String) -> Int {
     _ = registry.render()
