@@ -15,6 +15,8 @@ package enum MetricQuery: Hashable, Sendable {
   case prometheus(ResolvedAutoscaler.Query)
   /// A count that holds at certain hours.
   case schedule(ScheduleQuery)
+  /// Nothing, and that is no trouble: a default metric counts only where somebody reports it.
+  case unreported
   /// Nothing: another part supplies the number (budgets, reports of the embedded library).
   case none
 }

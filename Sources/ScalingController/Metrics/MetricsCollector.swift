@@ -76,6 +76,8 @@ package struct MetricsCollector: Sendable {
         return await prometheus.collect(query, namespace: scope.namespace)
       case .schedule(let schedule):
         return schedule.collected(at: time.wallNow, zones: zones)
+      case .unreported:
+        return CollectedMetric(.unavailable(.absent))
       case .none:
         return CollectedMetric(
           .unavailable(.notYetRead),

@@ -54,6 +54,8 @@ extension MetricQuery {
       self = .schedule(
         ScheduleQuery(
           timeZone: timeZone, start: try CronSchedule(start), end: try CronSchedule(end), replicas: Int(replicas)))
+    case .backlog(.workers, _, onlyWhereReported: true):
+      self = .unreported
     case .apiRate, .backlog(.workers, _, _):
       self = .none
     }
