@@ -1,5 +1,6 @@
 import Foundation
 import KubernetesCore
+import KubernetesRuntime
 import ScalingAPI
 import ScalingController
 import TestSupport
@@ -26,6 +27,14 @@ struct WrongInput: Sendable, CustomTestStringConvertible {
 
   private static let createBad: @Sendable (TestNamespace) async throws -> Void = {
     try await $0.createDeployment("bad", replicas: 5)
+  }
+
+  /// Waits for the next second: ages are known in seconds, and of two that are as old the first by name goes first.
+  static let becomesYounger: @Sendable (TestNamespace) async throws -> Void = { namespace in
+    let created = try await namespace.autoscaler("web").metadata.creationTimestamp
+    _ = try await eventually("the next second") {
+      created.map { $0.secondsSinceEpoch < SystemTimeSource().wallNow.secondsSinceEpoch } ?? true ? true : nil
+    }
   }
 
   static let all: [WrongInput] = [
@@ -66,7 +75,7 @@ struct WrongInput: Sendable, CustomTestStringConvertible {
     WrongInput(
       testDescription: "a second autoscaler on the same target", spec: target("apps/v1", "Deployment", "web"),
       condition: "AbleToScale", reason: "AmbiguousTarget",
-      says: ["the older autoscaler web scales the same target", "delete one"]),
+      says: ["the older autoscaler web scales the same target", "delete one"], prepare: becomesYounger),
   ]
 }
 
@@ -151,6 +160,7 @@ struct WrongInputControlPlaneTests {
     try await WebFleet.with("duplicate") { fleet in
       try await fleet.settlesAtFive()
       let wrong = try #require(WrongInput.all.first { $0.reason == "AmbiguousTarget" })
+      try await wrong.prepare(fleet.namespace)
       try await fleet.namespace.createAutoscaler(
         "bad", spec: "{\(deploymentReference("web")),\"metrics\":[\(band("cpu"))],\(immediateBehavior)}")
       try await Self.expectTold(fleet, wrong)
