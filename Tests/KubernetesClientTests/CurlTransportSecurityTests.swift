@@ -50,7 +50,8 @@ struct CurlTransportSecurityTests {
     try await TestServer.with(.init(requiresClientCertificate: true)) { server in
       try await withTransport(try server.configuration()) { (transport) async throws in
         let error = await #expect(throws: KubernetesError.self) { try await transport.send(APIRequest(path: "/peer")) }
-        #expect(error?.code == .tlsRejected)
+        // With TLS 1.3 the refusal comes after the handshake, and a reset can overtake the server's alert.
+        #expect([.tlsRejected, .unreachable].contains(error?.code))
       }
       let source = ClientCertificateSource(
         certificate: .data(try TestCertificates.bytes("client.crt")),
