@@ -95,7 +95,7 @@ let package = Package(
     .executableTarget(
       name: "SwarmscaleBenchmarks",
       dependencies: [
-        "HPAReference", "KubernetesCore", "KubernetesProtobuf", "ScalingController", "ScalingDecision",
+        "HPAReference", "KubernetesCore", "KubernetesProtobuf", "ScalingDecision",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       path: "Benchmarks/Sources/SwarmscaleBenchmarks"),
