@@ -113,10 +113,15 @@ private struct Schema {
     case .collection:
       for child in mirror.children { Schema(json["items"] ?? [:]).compareNames(of: child.value, at: "\(path)[]") }
     case .struct where json["type"] == "object":
-      #expect(Set(mirror.children.compactMap(\.label)) == Set(properties.keys), "\(path)")
-      for child in mirror.children {
-        property(child.label ?? "")?.compareNames(of: child.value, at: "\(path).\(child.label ?? "")")
+      // A property behind a wrapper is stored under its name with an underscore.
+      let fields = mirror.children.map { child in
+        (
+          name: String((child.label ?? "").trimmingPrefix("_")),
+          value: (child.value as? any Wrapper)?.content ?? child.value
+        )
       }
+      #expect(Set(fields.map(\.name)) == Set(properties.keys), "\(path)")
+      for field in fields { property(field.name)?.compareNames(of: field.value, at: "\(path).\(field.name)") }
     default: break
     }
   }
@@ -126,6 +131,15 @@ private struct Schema {
     [(path, self)] + properties.sorted { $0.key < $1.key }.flatMap { Schema($0.value).walk("\(path).\($0.key)") }
       + (json["items"].map { Schema($0).walk("\(path)[]") } ?? [])
   }
+}
+
+/// A property wrapper that the schemas know nothing of.
+private protocol Wrapper {
+  var content: Any { get }
+}
+
+extension Boxed: Wrapper {
+  var content: Any { wrappedValue as Any }
 }
 
 @Suite("The schemas in manifests/crd")

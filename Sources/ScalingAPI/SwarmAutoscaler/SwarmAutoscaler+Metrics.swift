@@ -23,23 +23,23 @@ extension SwarmAutoscaler {
     /// The kind of source. The member of the same name, in lower camel case, must be filled in and no other.
     package var type: Open<SwarmAutoscaler.MetricSourceType>?
     /// CPU or memory of whole workers (type Resource).
-    package var resource: ResourceMetric?
+    @Boxed package var resource: ResourceMetric?
     /// CPU or memory of one container of each worker (type ContainerResource).
-    package var containerResource: ContainerResourceMetric?
+    @Boxed package var containerResource: ContainerResourceMetric?
     /// A number of each worker's own (type Pods).
-    package var pods: PodsMetric?
+    @Boxed package var pods: PodsMetric?
     /// A number of another Kubernetes object (type Object).
-    package var object: ObjectMetric?
+    @Boxed package var object: ObjectMetric?
     /// A number from outside the cluster (type External); all returned series are added.
-    package var external: ExternalMetric?
+    @Boxed package var external: ExternalMetric?
     /// The load on a shared API budget (type APIRate): caps the count, never raises it.
-    package var apiRate: APIRateMetric?
+    @Boxed package var apiRate: APIRateMetric?
     /// Work queued and in flight (type Backlog).
-    package var backlog: BacklogMetric?
+    @Boxed package var backlog: BacklogMetric?
     /// The result of a PromQL query (type Prometheus).
-    package var prometheus: PrometheusMetric?
+    @Boxed package var prometheus: PrometheusMetric?
     /// A count that holds at certain hours (type Schedule).
-    package var schedule: ScheduleMetric?
+    @Boxed package var schedule: ScheduleMetric?
 
     /// Makes a value; what is left out is absent from the JSON.
     package init(

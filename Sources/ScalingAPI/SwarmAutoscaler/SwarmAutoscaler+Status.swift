@@ -77,23 +77,23 @@ extension SwarmAutoscaler {
     /// The kind of source.
     package var type: Open<SwarmAutoscaler.MetricSourceType>?
     /// The reading of a Resource metric.
-    package var resource: ResourceMetricStatus?
+    @Boxed package var resource: ResourceMetricStatus?
     /// The reading of a ContainerResource metric.
-    package var containerResource: ContainerResourceMetricStatus?
+    @Boxed package var containerResource: ContainerResourceMetricStatus?
     /// The reading of a Pods metric.
-    package var pods: NamedMetricStatus?
+    @Boxed package var pods: NamedMetricStatus?
     /// The reading of an Object metric.
-    package var object: ObjectMetricStatus?
+    @Boxed package var object: ObjectMetricStatus?
     /// The reading of an External metric.
-    package var external: NamedMetricStatus?
+    @Boxed package var external: NamedMetricStatus?
     /// The reading of an APIRate metric.
-    package var apiRate: APIRateMetricStatus?
+    @Boxed package var apiRate: APIRateMetricStatus?
     /// The reading of a Backlog metric.
-    package var backlog: PlainMetricStatus?
+    @Boxed package var backlog: PlainMetricStatus?
     /// The reading of a Prometheus metric.
-    package var prometheus: PlainMetricStatus?
+    @Boxed package var prometheus: PlainMetricStatus?
     /// The state of a Schedule metric.
-    package var schedule: ScheduleMetricStatus?
+    @Boxed package var schedule: ScheduleMetricStatus?
     /// The count that the metric proposed or, for a ceiling, allowed; absent when unknown.
     package var proposal: Int32?
     /// Why the metric is unknown, or how it came to its proposal.

@@ -26,8 +26,11 @@ struct ObjectParts {
           .unknownField, path: key, value: ShapeChecker.text(of: value),
           message: "there is no such field; the fields here are \(fields.joined(separator: ", "))", fix: fix))
     }
+    // Nobody asks who set which field of an autoscaler, and it is the largest part of its metadata.
+    var written = json["metadata"] ?? [:]
+    written["managedFields"] = nil
     do throws(KubernetesError) {
-      metadata = try KubernetesJSON.decode(ObjectMeta.self, from: json["metadata"] ?? [:])
+      metadata = try KubernetesJSON.decode(ObjectMeta.self, from: written)
     } catch {
       metadata = Self.essentials(of: json["metadata"] ?? [:])
       issues.append(
