@@ -150,7 +150,8 @@ struct PrometheusControlPlaneTests {
         #expect(condition.reason == "FailedGetPrometheusMetric")
         let events = try await eventually("the event") {
           let events = try await scene.namespace.events(about: "web")
-            .filter { $0.hasPrefix("FailedGetPrometheusMetric: ") }
+            // Before its series was set the query gave none, which is told too.
+            .filter { $0.hasPrefix("FailedGetPrometheusMetric: ") && !$0.contains("no series") }
           return events.isEmpty ? nil : events
         }
         #expect(events.count == 1)
