@@ -107,8 +107,8 @@ let package = Package(
     .testTarget(
       name: "ControlPlaneTests",
       dependencies: [
-        "KubernetesClient", "KubernetesConfiguration", "KubernetesCore", "KubernetesRuntime", "Observability",
-        "ScalingAPI", "ScalingController", "ScalingDecision", "TestSupport",
+        "ControllerCommand", "KubernetesClient", "KubernetesConfiguration", "KubernetesCore", "KubernetesRuntime",
+        "Observability", "ScalingAPI", "ScalingController", "ScalingDecision", "TestSupport",
         .product(name: "Logging", package: "swift-log"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
       ]),
@@ -131,7 +131,8 @@ let package = Package(
     .testTarget(
       name: "ScalingControllerTests",
       dependencies: [
-        "ScalingController", "ScalingDecision", "ScalingAPI", "KubernetesCore", "KubernetesRuntime", "TestSupport",
+        "ScalingController", "ScalingDecision", "ScalingAPI", "KubernetesCore", "KubernetesRuntime", "Observability",
+        "TestSupport",
         .product(name: "Logging", package: "swift-log"),
       ]),
     .testTarget(

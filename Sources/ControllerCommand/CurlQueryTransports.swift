@@ -1,16 +1,22 @@
 import KubernetesClient
-import KubernetesCore
-import ScalingController
+package import KubernetesCore
+package import ScalingController
 
 /// Makes HTTP clients for metric queries: libcurl, as for the Kubernetes API, but a thread and credentials of its own
 /// for each server.
-struct CurlQueryTransports: QueryTransportFactory {
+package struct CurlQueryTransports: QueryTransportFactory {
   /// What requests call themselves.
   let userAgent: String
   /// The clocks.
   let time: any TimeSource
 
-  func makeTransport(for server: QueryServer) throws -> any QueryTransport {
+  /// Makes a factory.
+  package init(userAgent: String, time: any TimeSource) {
+    self.userAgent = userAgent
+    self.time = time
+  }
+
+  package func makeTransport(for server: QueryServer) throws -> any QueryTransport {
     var tls = TLSSettings(serverName: server.serverName, skipsVerification: server.skipsVerification)
     tls.certificateAuthority = server.certificateAuthority.map { .data($0) }
     tls.clientCertificate = server.clientCertificate.map {

@@ -49,6 +49,8 @@ extension Plan {
       case .stabilized(let proposed, let held, _):
         return condition(
           .ableToScale, true, held > proposed ? "ScaleDownStabilized" : "ScaleUpStabilized", words(for: reason) ?? "")
+      case .unsettled:
+        return condition(.ableToScale, true, "AwaitingFreshSamples", words(for: reason) ?? "")
       default: continue
       }
     }
@@ -89,7 +91,7 @@ extension Plan {
       default: continue
       }
     }
-    if let limit = limitWords, bindingStep != .stabilization {
+    if let limit = limitWords, bindingStep != .stabilization, bindingStep != .settling {
       return condition(.scalingLimited, true, bindingStep.conditionReason, "the count is limited by \(limit)")
     }
     return condition(.scalingLimited, false, "DesiredWithinRange", "the desired count is within the acceptable range")
@@ -188,7 +190,7 @@ extension BindingStep {
     case .pause: "Paused"
     case .minimum: "TooFewReplicas"
     case .maximum: "TooManyReplicas"
-    case .ratePolicy, .stabilization, .demand, .bounds, .disabled: "DesiredWithinRange"
+    case .ratePolicy, .stabilization, .settling, .demand, .bounds, .disabled: "DesiredWithinRange"
     }
   }
 }

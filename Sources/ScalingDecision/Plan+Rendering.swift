@@ -45,6 +45,7 @@ extension Plan {
     case .minimum: "minReplicas"
     case .maximum: "maxReplicas"
     case .stabilization: "the stabilization window"
+    case .settling: "samples from before the last change"
     case .ratePolicy: "a rate policy"
     case .drain: "workers that must drain"
     case .contest: "another writer"
@@ -103,6 +104,9 @@ extension Plan {
     case .workInFlight(let workers): "work in flight needs \(workers)"
     case .stabilized(let proposed, let held, let until):
       "\(proposed) must stand for the window, \(held) held\(until.map { " until \($0.rfc3339)" } ?? "")"
+    case .unsettled(let proposed, let held, let until):
+      "\(proposed) must be confirmed by samples from after the last change, \(held) held until then, at most until "
+        + until.rfc3339
     case .rateLimited(let proposed, let limit, let until):
       "a policy limits \(proposed) to \(limit)\(until.map { " until \($0.rfc3339)" } ?? "")"
     case .draining, .shieldedByNotReady, .drainTimedOut: drainWords(for: reason)

@@ -72,6 +72,8 @@ package enum BindingStep: String, Hashable, Sendable, Codable, CaseIterable {
   case maximum
   /// A stabilisation window.
   case stabilization
+  /// Samples from before the last own write.
+  case settling
   /// A rate policy.
   case ratePolicy
   /// Workers must drain first.
@@ -221,6 +223,8 @@ package enum Reason: Hashable, Sendable, Codable {
   case atMaximum(maximum: Int)
   /// A window holds the count.
   case stabilized(proposed: Int, held: Int, until: Timestamp?)
+  /// The samples that ask for a shrink were still being measured when we last changed the count.
+  case unsettled(proposed: Int, held: Int, until: Timestamp)
   /// A rate policy limits the change.
   case rateLimited(proposed: Int, limit: Int, until: Timestamp?)
   /// Workers must drain first: `busy` have work, `pending` haven't confirmed yet.

@@ -18,6 +18,7 @@ package enum ScalingDecision {
     decision.applyCeilings()
     decision.keepWorkInFlight()
     decision.stabilize()
+    decision.awaitFreshSamples()
     decision.limitRate()
     decision.clampAndPause()
     return decision.plan(goal: decision.goal, by: decision.step)

@@ -305,7 +305,7 @@ class FullNodeTests(unittest.TestCase):
         self.assertEqual((steps[0][0], steps[-1][1]), (FEW, cluster.replicas()))
         for start, end in steps:
             self.assertLess(start, end, f"growth only: {steps}")
-            self.assertLessEqual(end, MANY + 2, f"never beyond the load: {steps}")
+            self.assertLessEqual(end, MANY + 1, f"never beyond the load: {steps}")
         self.check_conditions(autoscaler)
         self.assertGreater(autoscaler["status"]["lastScaleTime"], before)
         self.assertEqual(len([pod for pod in cluster.pods() if is_ready(pod)]), cluster.replicas())

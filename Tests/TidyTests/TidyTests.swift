@@ -119,10 +119,24 @@ import Testing
     for file in Self.swiftFiles(below: "Sources") where !Self.isGenerated(file) {
       let lines = Self.lines(of: file)
       for (number, line) in lines.enumerated() where line.contains("@unchecked Sendable") && !isComment(line) {
-        let above = number > 0 ? lines[number - 1] : ""
-        #expect(isComment(above), "\(Self.name(of: file)):\(number + 1): no proof in the line above")
+        // The comment right above, however many lines and attributes long; it says that it is the proof.
+        var first = number
+        while first > 0, isComment(lines[first - 1]) || isAttribute(lines[first - 1]) { first -= 1 }
+        let proof = lines[first..<number].drop { !Self.isProof($0) }.filter(isComment)
+          .map { $0.drop { " /".contains($0) } }.joined(separator: " ")
+        let words = proof.split(separator: " ").count
+        // "Sendable: trust me" proves nothing.
+        #expect(words >= 8, "\(Self.name(of: file)):\(number + 1): no comment `// Sendable: why` right above")
       }
     }
+  }
+
+  private static func isProof(_ line: String) -> Bool {
+    line.trimmingCharacters(in: .whitespaces).hasPrefix("// Sendable: ")
+  }
+
+  private func isAttribute(_ line: String) -> Bool {
+    line.trimmingCharacters(in: .whitespaces).hasPrefix("@")
   }
 
   private func isComment(_ line: String) -> Bool {

@@ -9,9 +9,9 @@ import CCurlShim
 #endif
 
 /// An operating system thread, for code that blocks for its whole life and so mustn't occupy one of Swift's few threads.
+// Sendable: `pthread_t` is a number (or, on Darwin, a pointer that only pthread functions look into), it never changes,
+// and POSIX allows any thread to join or detach any other. That it happens once is up to the owner.
 struct NativeThread: @unchecked Sendable {
-  // `pthread_t` is a number (or, on Darwin, a pointer that only pthread functions look into); POSIX allows any thread
-  // to join or detach any other. That it happens once is up to the owner.
   private let handle: pthread_t
 
   /// Starts a thread with all signals blocked: signals are for the main thread, and a write to a closed socket must

@@ -100,7 +100,7 @@ package struct AutoscalerReconciler: Sendable {
       pass.collected = await collector.collect(compiled.queries, in: scope)
       pass.now = time.wallNow
     }
-    pass.input = await input(pass, target, memory, rival: rival)
+    pass.input = await input(pass, target, &memory, rival: rival)
   }
 
   private func compile(
@@ -128,17 +128,35 @@ package struct AutoscalerReconciler: Sendable {
   }
 
   private func input(
-    _ pass: Pass, _ target: ScaleTarget, _ memory: AutoscalerMemory, rival: String?
+    _ pass: Pass, _ target: ScaleTarget, _ memory: inout AutoscalerMemory, rival: String?
   ) async -> DecisionInput {
     var foreign: ForeignWriter?
     if let expected = memory.state.expectedReplicas, expected != Int(target.scale.replicas) {
-      foreign = ForeignWriter(await targets.managedFields(of: target), ownManager: settings.fieldManager)
+      let fields = await targets.managedFields(of: target)
+      foreign = ForeignWriter(fields, ownManager: settings.fieldManager)
+      if let own = ForeignWriter.ownWrite(in: fields, ownManager: settings.fieldManager, newerThan: foreign) {
+        foreign = nil
+        memory.state.adoptOwnWrite(of: Int(target.scale.replicas), at: own)
+      }
     }
     let pods = lookup.pods(inNamespace: target.key.namespace, matching: target.selector)
+    let workers = pods.map(WorkerObservation.init)
     return DecisionInput(
       now: pass.now, specReplicas: Int(target.scale.replicas), statusReplicas: Int(target.scale.observedReplicas),
-      workers: pods.map(WorkerObservation.init), readings: pass.collected.map(\.reading), foreignWriter: foreign,
-      olderRival: rival)
+      workers: workers, readings: Self.readings(pass, workers), foreignWriter: foreign, olderRival: rival)
+  }
+
+  /// What was read, without CPU that would be counted twice.
+  private static func readings(_ pass: Pass, _ workers: [WorkerObservation]) -> [MetricReading] {
+    var readings = pass.collected.map(\.reading)
+    guard let queries = pass.compiled?.queries else { return readings }
+    for index in readings.indices where index < queries.count {
+      guard case .resource(name: "cpu", _) = queries[index], case .workers(let samples) = readings[index] else {
+        continue
+      }
+      readings[index] = .workers(SampleOverlap.removing(from: samples, of: workers, now: pass.now))
+    }
+    return readings
   }
 
   // MARK: Plan and execute
@@ -165,7 +183,7 @@ package struct AutoscalerReconciler: Sendable {
       } catch let error as KubernetesError where error.code == .conflict && attempt < Self.conflictRetries {
         let fresh = try await targets.reread(target)
         pass.target = fresh
-        pass.input = await self.input(pass, fresh, memory, rival: input.olderRival)
+        pass.input = await self.input(pass, fresh, &memory, rival: input.olderRival)
       } catch let error as KubernetesError {
         memory.state = plan.stateIfWriteFails
         throw Trouble(

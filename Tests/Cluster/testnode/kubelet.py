@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 import threading
 import time
@@ -43,6 +44,10 @@ class Rates:
         while len(self._samples) > 2 and sample.at - self._samples[1].at >= WINDOW_SECONDS:
             self._samples.popleft()
 
+    def window(self) -> float:
+        """The seconds that `usage` is the average of: at least the window, up to a reading more."""
+        return self._samples[-1].at - self._samples[0].at if self._samples else 0
+
     def usage(self) -> tuple[Fraction, Fraction] | None:
         """Cores over the window and bytes; None before the second reading."""
         if len(self._samples) < 2:
@@ -70,13 +75,15 @@ class KubeletUsage(UsageSource):
             shown_at = min(at, self._read_at)
             for pod in pods:
                 usage: dict[str, tuple[Fraction, Fraction]] = {}
+                window = 0.0
                 for name in pod.containers:
                     rates = self._containers.get((pod.uid, name))
                     value = rates.usage() if rates else None
                     if value is not None:
                         usage[name] = value
+                        window = max(window, rates.window() if rates else 0)
                 if pod.phase == "Running" and len(usage) == len(pod.containers):
-                    result.append(pod_metrics_json(pod, metrics_end(usage, shown_at)))
+                    result.append(pod_metrics_json(pod, metrics_end(usage, shown_at, math.ceil(window))))
         return result
 
     def nodes(self, at: datetime) -> list[dict[str, Any]]:

@@ -13,7 +13,8 @@ from .quantities import cpu_text, memory_text, parse
 from .selectors import compile_selector
 from .store import Pod, PodStore
 
-WINDOW_SECONDS = 15
+WINDOW_SECONDS = 5
+"""What is told about numbers that are momentary: as long as controllers may take to bring about what they were told."""
 
 
 class BadRequest(Exception):
@@ -232,10 +233,10 @@ class LoadBook(UsageSource):
         ]
 
 
-def metrics_end(usage: dict[str, tuple[Fraction, Fraction]], at: datetime) -> bytes:
+def metrics_end(usage: dict[str, tuple[Fraction, Fraction]], at: datetime, window_seconds: int = WINDOW_SECONDS) -> bytes:
     """The part of a PodMetrics object after its metadata."""
     containers = [{"name": name, "usage": {"cpu": cpu_text(cpu), "memory": memory_text(memory)}} for name, (cpu, memory) in usage.items()]
-    rest = {"timestamp": timestamp_text(at), "window": f"{WINDOW_SECONDS}s", "containers": containers}
+    rest = {"timestamp": timestamp_text(at), "window": f"{window_seconds}s", "containers": containers}
     return b"," + json.dumps(rest, separators=(",", ":")).encode()[1:]
 
 

@@ -15,7 +15,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from .load import BadRequest, Fault, FaultBook, LoadBook, MetricBook, MetricKey, UsageSource, timestamp_text, utc_now
+from .load import WINDOW_SECONDS, BadRequest, Fault, FaultBook, LoadBook, MetricBook, MetricKey, UsageSource, timestamp_text, utc_now
 from .node import Behaviour, TestNode
 from .quantities import value_text
 from .store import Pod, PodStore
@@ -214,7 +214,7 @@ class MetricsServer:
             item: dict[str, Any] = {
                 "describedObject": described,
                 "timestamp": timestamp_text(at),
-                "windowSeconds": 60,
+                "windowSeconds": WINDOW_SECONDS,
                 "value": value_text(value),
             }
             item.update({"metricName": metric} if version == "v1beta1" else {"metric": {"name": metric}})

@@ -1,3 +1,4 @@
+import ControllerCommand
 import KubernetesClient
 import KubernetesCore
 import KubernetesRuntime
@@ -52,6 +53,7 @@ final class TestController: Sendable {
           defaults: defaults, limits: DecisionLimits(cpuInitializationPeriod: .zero, initialReadinessDelay: .zero)),
         election: election, watch: watch, instance: instance),
       registry: registry, time: time, logger: logger,
+      queryTransports: CurlQueryTransports(userAgent: "swarmscale-controller/test-\(instance)", time: time),
       onPass: { pass in
         let handler = sink.handler.withLock { $0 }
         handler?(pass)

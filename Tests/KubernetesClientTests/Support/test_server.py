@@ -193,11 +193,17 @@ def accept(listener: socket.socket, context: ssl.SSLContext | None, journal: Jou
     """Accepts connections for ever, each on a thread of its own."""
     def start(raw: socket.socket) -> None:
         try:
-            stream = context.wrap_socket(raw, server_side=True) if context else raw
+            # A failed handshake closes the socket that it was made on; this one is needed afterwards.
+            stream = context.wrap_socket(raw.dup(), server_side=True) if context else raw
         except (OSError, ssl.SSLError):
             journal.note("handshake-failed")
+            # With TLS 1.3 the client may be sending its request while it is refused. Were that left unread, the close would be a
+            # reset, which can overtake the alert.
+            Connection(raw, journal, tokens).wait_for_close()
             raw.close()
             return
+        if context:
+            raw.close()
         Connection(stream, journal, tokens).serve()
 
     while True:
