@@ -47,6 +47,7 @@ let package = Package(
     .target(name: "HPAReference", dependencies: ["KubernetesCore", "ScalingAPI"]),
 
     // MARK: The controller
+    .target(name: "CHeap"),
     .target(name: "Observability", dependencies: [.product(name: "Logging", package: "swift-log")]),
     .target(
       name: "ScalingController",
@@ -65,8 +66,8 @@ let package = Package(
     .target(
       name: "ControllerCommand",
       dependencies: [
-        "ControllerServer", "KubernetesClient", "KubernetesConfiguration", "KubernetesCore", "KubernetesRuntime",
-        "Observability", "ScalingAPI", "ScalingController", "ScalingDecision",
+        "CHeap", "ControllerServer", "KubernetesClient", "KubernetesConfiguration", "KubernetesCore",
+        "KubernetesRuntime", "Observability", "ScalingAPI", "ScalingController", "ScalingDecision",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -95,7 +96,7 @@ let package = Package(
     .executableTarget(
       name: "SwarmscaleBenchmarks",
       dependencies: [
-        "HPAReference", "KubernetesCore", "KubernetesProtobuf", "ScalingController", "ScalingDecision",
+        "HPAReference", "KubernetesCore", "KubernetesProtobuf", "ScalingDecision",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       path: "Benchmarks/Sources/SwarmscaleBenchmarks"),
@@ -143,7 +144,7 @@ let package = Package(
   ]
 )
 
-for target in package.targets where target.type != .system && target.name != "CCurlShim" {
+for target in package.targets where target.type != .system && !["CCurlShim", "CHeap"].contains(target.name) {
   var settings = target.swiftSettings ?? []
   settings += [
     .swiftLanguageMode(.v6),

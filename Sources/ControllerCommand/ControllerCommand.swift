@@ -52,6 +52,7 @@ package struct ControllerCommand: AsyncParsableCommand {
   }
 
   package func run() async throws {
+    Heap.keepSmall()
     let time = SystemTimeSource()
     let logger = makeLogger(time)
     do {

@@ -103,14 +103,8 @@ struct ObjectTests {
     #expect(try KubernetesJSON.decode(CoreEvent.self, from: KubernetesJSON.encode(event)) == event)
   }
 
-  @Test("Pod metrics, custom metrics of both versions and external metrics read")
+  @Test("Custom metrics of both versions and external metrics read")
   func metrics() throws {
-    let list = try Self.decode(
-      PodMetricsList.self,
-      #"{"metadata":{},"items":[{"metadata":{"name":"p","namespace":"n"},"timestamp":"2026-11-25T01:30:00Z","window":"15.5s","containers":[{"name":"c","usage":{"cpu":"1234567n","memory":"12Mi"}}]}]}"#
-    )
-    #expect(list.items[0].window == .milliseconds(15_500))
-    #expect(list.items[0].containers[0].usage["cpu"]?.milliValue == 2)
     let old = try Self.decode(
       MetricValueList.self,
       #"{"items":[{"describedObject":{"kind":"Pod","name":"p"},"metricName":"q","window":60,"timestamp":"2026-11-25T01:30:00Z","value":"500m","selector":null}]}"#

@@ -12,7 +12,7 @@ struct PodMetricsTests {
         }.joined(separator: ","))]}]}
       """
     let now = Timestamp(secondsSinceEpoch: 0)
-    return ((try? PodMetricsSource.decode(Array(list.utf8), now: now)) ?? [])[0]
+    return ((try? PodUsage.list(parsing: Array(list.utf8), now: now)) ?? [])[0]
   }
 
   @Test("The use of a pod is the sum of its containers, and unknown when one of them is silent")
@@ -36,39 +36,58 @@ struct PodMetricsTests {
     #expect(PodUsage.select(names, from: list).map(\.pod) == expected)
   }
 
-  @Test(
-    "The items of a list are found whatever stands around and inside them",
-    arguments: [
-      (#"{"items":[]}"#, []),
-      (
-        #"{"kind":"L","metadata":{"x":[1,{"items":[9]}]},"items":[{"a":"]}"},{"b":[1,2]}]}"#,
-        [#"{"a":"]}"}"#, #"{"b":[1,2]}"#]
-      ),
-      (#" { "items" : null } "#, []),
-      (#"{"items":[ 1 , "two\"," , [3] ],"more":1}"#, ["1 ", #""two\",""#, "[3]"]),
-    ])
-  func items(json: String, expected: [String]) throws {
-    let bytes = Array(json.utf8)
-    let ranges = try #require(ListItemScanner.items(in: bytes))
-    #expect(ranges.map { String(decoding: bytes[$0], as: UTF8.self) } == expected)
+  private static let now = Timestamp(secondsSinceEpoch: 7)
+
+  private static func list(_ json: String) throws -> [PodUsage] {
+    try PodUsage.list(parsing: Array(json.utf8), now: now)
+  }
+
+  @Test("A list as the metrics-server writes it is read, sorted by name, whatever else it holds")
+  func readsLists() throws {
+    let usage = try Self.list(
+      #"""
+      {"kind":"PodMetricsList","apiVersion":"metrics.k8s.io/v1beta1","metadata":{"x":[1,{"items":[9]}]},"items":[
+      {"metadata":{"name":"q","namespace":"n","labels":{"a":"]}"}},"timestamp":"2026-11-25T01:30:00Z","window":"15.5s",
+       "containers":[{"name":"c","usage":{"cpu":"1234567n","memory":"12Mi","example.com/gpu":"1"}},{"name":"d","usage":null}]},
+      {"metadata":{"name":"p"},"timestamp":null,"window":"","containers":null,"more":[[{}]]},
+      {"metadata":{"name":"r"},"timestamp":"2026-11-25T01:30:00Z","window":"15.5s",
+       "containers":[{"name":"c","usage":{"cpu":2,"memory":1.5}}]}]}
+      """#)
+    let at = try Timestamp(rfc3339: "2026-11-25T01:30:00Z")
+    #expect(
+      usage == [
+        PodUsage(pod: "p", at: Self.now, window: .zero, containers: []),
+        PodUsage(
+          pod: "q", at: at, window: .milliseconds(15_500),
+          containers: [.init(name: "c", cpu: 2, memory: 12_582_912_000), .init(name: "d")]),
+        PodUsage(
+          pod: "r", at: at, window: .milliseconds(15_500), containers: [.init(name: "c", cpu: 2000, memory: 1500)]),
+      ])
+    #expect(try Self.list(#"{"items":[]}"#).isEmpty)
+    #expect(try Self.list(#" { "items" : null } "#).isEmpty)
   }
 
   @Test(
-    "What is no list, or is cut off, gives nothing rather than a part",
+    "What is no list, or has one broken item, is refused as a whole",
     arguments: [
-      "", "[]", "null", "{", #"{"items":"#, #"{"items":["#, #"{"items":[{"a":1}"#, #"{"items":[{"a":1},"#,
-      #"{"items":["x"#, #"{"other":[1]}"#, #"{"items":{}}"#, #"{"items":[1 2"#,
+      "", "[]", "null", "{}", #"{"other":[1]}"#, #"{"items":{}}"#, #"{"items":[1]}"#, #"{"items":[]}x"#,
+      #"{"items":[{"containers":[{"usage":{"cpu":"1x"}}]}]}"#, #"{"items":[{"timestamp":"yesterday"}]}"#,
+      #"{"items":[{"metadata":{"name":5}}]}"#, #"{"items":[{"containers":{}}]}"#,
     ])
-  func noItems(json: String) {
-    #expect(ListItemScanner.items(in: Array(json.utf8)) == nil)
+  func refuses(json: String) {
+    let error = #expect(throws: KubernetesError.self) { try Self.list(json) }
+    #expect(error?.code == .malformedResponse)
   }
 
-  @Test("Every prefix of a list gives nothing: a cut answer is never taken for a whole one")
-  func prefixes() {
-    let whole = Array(#"{"metadata":{"a":"}"},"items":[{"n":"x\\"},{"m":{"k":[1]}}]}"#.utf8)
-    for length in 0..<(whole.count - 1) {
-      #expect(ListItemScanner.items(in: Array(whole[..<length])) == nil, "\(length)")
+  @Test("Every prefix of a list is refused: a cut answer is never taken for a whole one")
+  func prefixes() throws {
+    let whole = Array(
+      #"{"metadata":{"a":"}"},"items":[{"metadata":{"name":"x\\"}},{"containers":[{"usage":{"cpu":"1m"}}]}]}"#.utf8)
+    for length in 0..<whole.count {
+      #expect(throws: KubernetesError.self, "\(length)") {
+        try PodUsage.list(parsing: Array(whole[..<length]), now: Self.now)
+      }
     }
-    #expect(ListItemScanner.items(in: whole)?.count == 2)
+    #expect(try PodUsage.list(parsing: whole, now: Self.now).count == 2)
   }
 }

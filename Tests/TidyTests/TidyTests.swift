@@ -11,7 +11,8 @@ import Testing
   private static let allowedImports: [String: Set<String>] = [
     "CCurl": [],
     "CCurlShim": [],
-    "KubernetesCore": ["FoundationEssentials", "Foundation"],
+    "CHeap": [],
+    "KubernetesCore": [],
     "KubernetesProtobuf": ["KubernetesCore", "SwiftProtobuf", "FoundationEssentials", "Foundation"],
     "KubernetesClient": [
       "KubernetesCore", "CCurl", "CCurlShim", "Synchronization", "FoundationEssentials", "Foundation", "Glibc", "Musl",
@@ -35,7 +36,7 @@ import Testing
     ],
     "ControllerServer": ["Hummingbird", "Logging", "ServiceLifecycle"],
     "ControllerCommand": [
-      "ArgumentParser", "ControllerServer", "KubernetesClient", "KubernetesConfiguration", "KubernetesCore",
+      "ArgumentParser", "CHeap", "ControllerServer", "KubernetesClient", "KubernetesConfiguration", "KubernetesCore",
       "KubernetesRuntime", "Logging", "Observability", "ScalingAPI", "ScalingController", "ScalingDecision",
       "ServiceLifecycle", "UnixSignals",
       "FoundationEssentials", "Foundation", "Glibc", "Musl", "Darwin",

@@ -1,8 +1,12 @@
 import ArgumentParser
 import KubernetesCore
 import KubernetesProtobuf
-import ScalingController
 
+#if canImport(FoundationEssentials)
+  import FoundationEssentials
+#else
+  import Foundation
+#endif
 #if canImport(Glibc)
   import Glibc
 #elseif canImport(Musl)
@@ -11,10 +15,10 @@ import ScalingController
 
 /// How a list of pods is read.
 enum DecodeVariant: String, CaseIterable, ExpressibleByArgument {
-  /// JSON by FoundationEssentials, the whole list as one document.
-  case jsonWhole = "json-whole"
-  /// JSON by FoundationEssentials, item by item.
-  case jsonItems = "json-items"
+  /// JSON by FoundationEssentials.
+  case jsonFoundation = "json-foundation"
+  /// JSON by `JSONReader` and `JSONValue`, as for everything that isn't a pod.
+  case json
   /// Kubernetes' protobuf encoding by swift-protobuf.
   case protobuf
 
@@ -22,14 +26,10 @@ enum DecodeVariant: String, CaseIterable, ExpressibleByArgument {
   func decode(_ body: [UInt8]) throws -> [Pod] {
     var interner = PodInterner()
     switch self {
-    case .jsonWhole: return try PodJSON.decodeList(body, interner: &interner).items
+    case .jsonFoundation:
+      return try JSONDecoder().decode(ObjectList<Pod>.self, from: Data(body)).items.map { interner.intern($0) }
+    case .json: return try PodJSON.decodeList(body, interner: &interner).items
     case .protobuf: return try PodProtobuf.decodeList(body, interner: &interner).items
-    case .jsonItems:
-      guard let ranges = ListItemScanner.items(in: body) else { throw BenchmarkError("the JSON is no list.") }
-      var pods: [Pod] = []
-      pods.reserveCapacity(ranges.count)
-      for range in ranges { pods.append(try PodJSON.decode(body[range], interner: &interner)) }
-      return pods
     }
   }
 }
@@ -138,7 +138,7 @@ struct DecodeCommand: ParsableCommand {
 
   /// Both files must say the same, or the comparison would mean nothing.
   private func checkEqual(_ json: String, _ protobuf: String) throws {
-    let fromJSON = try DecodeVariant.jsonItems.decode(readFile(json)).sorted { $0.key < $1.key }
+    let fromJSON = try DecodeVariant.json.decode(readFile(json)).sorted { $0.key < $1.key }
     let fromProtobuf = try DecodeVariant.protobuf.decode(readFile(protobuf)).sorted { $0.key < $1.key }
     guard fromJSON == fromProtobuf else {
       let different = zip(fromJSON, fromProtobuf).first { $0 != $1 }

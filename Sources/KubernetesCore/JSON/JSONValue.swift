@@ -91,6 +91,10 @@ extension JSONValue {
 
 extension JSONValue: Codable {
   package init(from decoder: any Decoder) throws {
+    if let decoder = decoder as? JSONValueDecoder {
+      self = decoder.value
+      return
+    }
     let container = try decoder.singleValueContainer()
     if container.decodeNil() {
       self = .null

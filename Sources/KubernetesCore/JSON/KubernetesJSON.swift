@@ -1,17 +1,16 @@
-#if canImport(FoundationEssentials)
-  import FoundationEssentials
-#else
-  import Foundation
-#endif
-
 /// JSON in and out, with errors a person can act on and output that is the same each time.
 package enum KubernetesJSON {
   /// Decodes `T`; throws `.malformedResponse` naming the place in the document.
   package static func decode<T: Decodable>(
     _ type: T.Type, from bytes: some Collection<UInt8>
   ) throws(KubernetesError) -> T {
+    try decode(type, from: parse(bytes, for: type))
+  }
+
+  /// Decodes `T` from a document that was parsed before.
+  package static func decode<T: Decodable>(_ type: T.Type, from document: JSONValue) throws(KubernetesError) -> T {
     do {
-      return try JSONDecoder().decode(type, from: Data(bytes))
+      return try JSONValueDecoder(document).decode(type)
     } catch let error as DecodingError {
       throw KubernetesError(.malformedResponse, "The JSON is not a valid \(type): \(describe(error))")
     } catch {
@@ -19,20 +18,29 @@ package enum KubernetesJSON {
     }
   }
 
+  /// Parses a document; `type` is what it will be read as, for the error's text.
+  package static func parse(
+    _ bytes: some Collection<UInt8>, for type: Any.Type = JSONValue.self
+  ) throws(KubernetesError) -> JSONValue {
+    do throws(JSONSyntaxError) {
+      return try JSONValue(parsing: (bytes as? [UInt8]) ?? Array(bytes))
+    } catch {
+      throw KubernetesError(.malformedResponse, "The JSON is not a valid \(type): \(error)")
+    }
+  }
+
   /// Encodes with sorted keys and without white space; equal values give equal bytes.
   package static func encode(_ value: some Encodable) throws(KubernetesError) -> [UInt8] {
-    let encoder = JSONEncoder()
-    encoder.outputFormatting = [.sortedKeys, .withoutEscapingSlashes]
-    do {
-      return [UInt8](try encoder.encode(value))
-    } catch {
-      throw KubernetesError(.invalid, "\(type(of: value)) can't be written as JSON: \(error)")
-    }
+    try self.value(of: value).text
   }
 
   /// The JSON form of any encodable value.
   package static func value(of encodable: some Encodable) throws(KubernetesError) -> JSONValue {
-    try decode(JSONValue.self, from: encode(encodable))
+    do {
+      return try JSONValueEncoder.encode(encodable)
+    } catch {
+      throw KubernetesError(.invalid, "\(type(of: encodable)) can't be written as JSON: \(error)")
+    }
   }
 
   private static func describe(_ error: DecodingError) -> String {

@@ -27,7 +27,7 @@ struct ObjectParts {
           message: "there is no such field; the fields here are \(fields.joined(separator: ", "))", fix: fix))
     }
     do throws(KubernetesError) {
-      metadata = try decodedJSON(ObjectMeta.self, from: json["metadata"] ?? [:])
+      metadata = try KubernetesJSON.decode(ObjectMeta.self, from: json["metadata"] ?? [:])
     } catch {
       metadata = Self.essentials(of: json["metadata"] ?? [:])
       issues.append(
@@ -47,7 +47,7 @@ struct ObjectParts {
     let fitting = checker.checked(value, as: .object(shape), at: name) ?? [:]
     issues += checker.issues
     do throws(KubernetesError) {
-      return try decodedJSON(T.self, from: fitting)
+      return try KubernetesJSON.decode(T.self, from: fitting)
     } catch {
       issues.append(
         FieldIssue(.wrongType, path: name, value: "", message: error.message, fix: "correct the field named here"))
@@ -59,7 +59,7 @@ struct ObjectParts {
   func status<T: Decodable>(_ issues: inout [FieldIssue]) -> T? {
     guard let value = document["status"], value != .null else { return nil }
     do throws(KubernetesError) {
-      return try decodedJSON(T.self, from: value)
+      return try KubernetesJSON.decode(T.self, from: value)
     } catch {
       issues.append(
         FieldIssue(
@@ -76,9 +76,4 @@ struct ObjectParts {
       uid: json["uid"]?.stringValue ?? "", resourceVersion: json["resourceVersion"]?.stringValue ?? "",
       generation: json["generation"]?.intValue ?? 0)
   }
-}
-
-/// Decodes a value from JSON that is already in memory.
-func decodedJSON<T: Decodable>(_ type: T.Type, from json: JSONValue) throws(KubernetesError) -> T {
-  try KubernetesJSON.decode(type, from: KubernetesJSON.encode(json))
 }

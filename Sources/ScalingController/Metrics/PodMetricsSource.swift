@@ -15,6 +15,9 @@ package final class PodMetricsSource: Sendable {
     case failed(KubernetesError)
   }
 
+  /// The kind of resource.
+  private static let resource = GroupVersionResource(group: "metrics.k8s.io", version: "v1beta1", resource: "pods")
+
   private struct Key: Hashable {
     var namespace: String
     var selector: String
@@ -100,10 +103,10 @@ package final class PodMetricsSource: Sendable {
 
   private func fetch(namespace: String, selector: Selector) async -> Snapshot {
     do {
-      var request = try APIRequest.list(PodMetrics.resource, namespace: namespace, ListOptions(labelSelector: selector))
+      var request = try APIRequest.list(Self.resource, namespace: namespace, ListOptions(labelSelector: selector))
       request.timeout = metricsTimeout
       let response = try await client.raw(request)
-      return .usage(try Self.decode(response.body, now: time.wallNow))
+      return .usage(try PodUsage.list(parsing: response.body, now: time.wallNow))
     } catch let failure as KubernetesError {
       var error = failure
       // No API of that name, or nobody behind it: the commonest reason is a metrics-server that isn't there.
@@ -117,19 +120,4 @@ package final class PodMetricsSource: Sendable {
   private static let absenceAdvice =
     " CPU and memory of pods come from the metrics-server; check that it is installed and available:"
     + " kubectl get apiservice v1beta1.metrics.k8s.io"
-
-  /// Decodes a list item by item; one broken item fails the list, since a silent gap would look like a missing pod.
-  package static func decode(_ body: [UInt8], now: Timestamp) throws(KubernetesError) -> [PodUsage] {
-    guard let ranges = ListItemScanner.items(in: body) else {
-      throw KubernetesError(
-        .malformedResponse, "The metrics API's answer is not a list of pod metrics; check the metrics-server.")
-    }
-    var usage: [PodUsage] = []
-    usage.reserveCapacity(ranges.count)
-    for range in ranges {
-      let metrics = try KubernetesJSON.decode(PodMetrics.self, from: body[range])
-      usage.append(PodUsage(metrics, now: now))
-    }
-    return usage.sorted { $0.pod < $1.pod }
-  }
 }

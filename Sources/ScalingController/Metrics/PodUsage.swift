@@ -10,6 +10,13 @@ package struct PodUsage: Hashable, Sendable {
     package var cpu: Int64?
     /// Thousandths of a byte.
     package var memory: Int64?
+
+    /// Makes a container's use.
+    package init(name: String, cpu: Int64? = nil, memory: Int64? = nil) {
+      self.name = name
+      self.cpu = cpu
+      self.memory = memory
+    }
   }
 
   /// The pod's name.
@@ -20,6 +27,14 @@ package struct PodUsage: Hashable, Sendable {
   package var window: Duration
   /// The containers.
   package var containers: [Container]
+
+  /// Makes a pod's use.
+  package init(pod: String, at: Timestamp, window: Duration, containers: [Container]) {
+    self.pod = pod
+    self.at = at
+    self.window = window
+    self.containers = containers
+  }
 
   /// The use of the named resource by one container, or by all; nil when any needed number is missing.
   ///
@@ -65,16 +80,5 @@ extension PodUsage {
       }
     }
     return selected
-  }
-
-  /// Reads the metrics API's form; `now` stands in for a missing timestamp.
-  package init(_ metrics: PodMetrics, now: Timestamp) {
-    pod = metrics.metadata.name
-    at = metrics.timestamp ?? now
-    window = metrics.window ?? .zero
-    containers = metrics.containers.map { container in
-      Container(
-        name: container.name, cpu: container.usage["cpu"]?.milliValue, memory: container.usage["memory"]?.milliValue)
-    }
   }
 }

@@ -38,7 +38,7 @@ extension DecisionState {
   /// Restores a state from the JSON in an object's status; nil when it can't be read.
   package init?(json: JSONValue) {
     do {
-      self = try KubernetesJSON.decode(DecisionState.self, from: KubernetesJSON.encode(json))
+      self = try KubernetesJSON.decode(DecisionState.self, from: json)
     } catch {
       return nil
     }
