@@ -48,7 +48,7 @@ package enum Ceilings {
     }
     guard limit > 0 else { return Allowance(replicas: 0, observed: observed(load.offered)) }
     let workers = UInt128(current)
-    let capacity = magnitude(upper) * limit
+    let capacity = magnitude(upper).multipliedSaturated(by: limit)
     if sustained * 100 > capacity {
       let count = Fraction(workers * capacity, over: sustained * 100).roundedDown
       return Allowance(replicas: count, observed: observed(min(load.sustained, load.offered)))

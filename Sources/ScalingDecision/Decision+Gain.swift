@@ -9,8 +9,8 @@ extension Decision {
   private static let leastCompletions: Int64 = 20
 
   /// Judges growth that is being watched, and holds the count at what growth without gain was taken back to.
-  mutating func applyGain() {
-    watchCompletedWork()
+  mutating func applyGain(_ spec: DecisionSpec, _ input: DecisionInput) {
+    watchCompletedWork(spec, input)
     guard let remembered = state.gain.ceiling, let until = state.gain.ceilingUntil else { return }
     let ceiling = saneReplicas(remembered)
     if now >= until || until > now.addingSaturated(spec.limits.gainBackOff.milliseconds.multipliedSaturated(by: 8)) {
@@ -25,7 +25,7 @@ extension Decision {
     reasons.append(.noGain(replicas: ceiling, until: Timestamp(milliseconds: until)))
   }
 
-  private mutating func watchCompletedWork() {
+  private mutating func watchCompletedWork(_ spec: DecisionSpec, _ input: DecisionInput) {
     guard let completed = input.completedWork, completed >= 0 else {
       if state.gain.completed != nil || state.gain.trial != nil {
         state.gain.completed = nil
@@ -52,7 +52,8 @@ extension Decision {
         note(deadline: startedAt.addingSaturated(settling))
         return
       }
-      judge(trial, rate: Self.rate(completed.subtractingSaturated(start), over: now.subtractingSaturated(startedAt)))
+      judge(
+        spec, trial, rate: Self.rate(completed.subtractingSaturated(start), over: now.subtractingSaturated(startedAt)))
       startAnew(completed)
     } else if now.subtractingSaturated(trial.at) >= settling {
       trial.completedAtStart = completed
@@ -69,7 +70,7 @@ extension Decision {
     state.gain.completedAt = now
   }
 
-  private mutating func judge(_ trial: GainMemory.Trial, rate: Int64) {
+  private mutating func judge(_ spec: DecisionSpec, _ trial: GainMemory.Trial, rate: Int64) {
     let gained = Int128(rate) - Int128(trial.rateBefore)
     let from = saneReplicas(trial.from)
     let promised = Int128(trial.rateBefore) * Int128(saneReplicas(trial.to) - from)
@@ -90,7 +91,7 @@ extension Decision {
   }
 
   /// Begins to watch a growth that is being written, or ends the watch of a shrink.
-  mutating func beginTrial(to replicas: Int) {
+  mutating func beginTrial(_ spec: DecisionSpec, _ input: DecisionInput, to replicas: Int) {
     guard let completed = input.completedWork, let last = state.gain.completed, let lastAt = state.gain.completedAt
     else { return }
     if replicas > current, var trial = state.gain.trial {

@@ -2,19 +2,22 @@ import KubernetesCore
 
 extension Decision {
   /// Turns each reading into a proposal, in the order of the spec.
-  mutating func readMetrics() {
-    alignMemories()
+  mutating func readMetrics(_ spec: DecisionSpec, _ input: DecisionInput) {
+    alignMemories(spec)
+    var row = 0
     proposals.reserveCapacity(spec.metrics.count)
+    reasons.reserveCapacity(4)
     for index in spec.metrics.indices {
       let metric = spec.metrics[index]
       let reading = index < input.readings.count ? input.readings[index] : .unavailable(.notYetRead)
       var proposal = Proposal(
         name: metric.name, source: metric.source, outcome: .unknown(.unfitReading), observed: nil,
         target: metric.target)
-      read(metric, index, reading, &proposal)
+      read(spec, input, metric, index, reading, row: row, &proposal)
+      if case .workers = reading { row += 1 }
       proposals.append(proposal)
       if metric.role == .demand {
-        countFailure(metric, index)
+        countFailure(spec, metric, index)
       } else if case .unknown = proposal.outcome {
         reasons.append(.unknown(metric: index))
       }
@@ -22,7 +25,7 @@ extension Decision {
   }
 
   /// Gives each metric of the spec its memory, whatever the order or the spec was before.
-  private mutating func alignMemories() {
+  private mutating func alignMemories(_ spec: DecisionSpec) {
     let metrics = spec.metrics
     let isAligned =
       state.metrics.count == metrics.count && metrics.indices.allSatisfy { state.metrics[$0].key == metrics[$0].key }
@@ -35,37 +38,37 @@ extension Decision {
   }
 
   private mutating func read(
-    _ metric: MetricSpec, _ index: Int, _ reading: MetricReading, _ proposal: inout Proposal
+    _ spec: DecisionSpec, _ input: DecisionInput, _ metric: MetricSpec, _ index: Int, _ reading: MetricReading,
+    row: Int, _ proposal: inout Proposal
   ) {
     switch (metric.source, reading) {
     case (_, .unavailable(let reason)):
-      readUnavailable(metric, index, reason, &proposal)
+      readUnavailable(spec, metric, index, reason, &proposal)
     case (.schedule, .schedule(let replicas, let until)):
       note(deadline: until?.milliseconds)
       proposal.outcome = replicas.map { .wants(saneReplicas($0)) } ?? .silent
       proposal.observed = replicas.map { .replicas($0) }
     case (.apiRate, .budget(let report)):
-      readBudget(metric, index, report, &proposal)
+      readBudget(spec, metric, index, report, &proposal)
     case (.apiRate, _), (.schedule, _):
       proposal.outcome = .unknown(.unfitReading)
     case (.backlog, .backlog(let report)):
-      readBacklog(metric, index, report, &proposal)
-    case (.resource, .workers(let samples)), (.containerResource, .workers(let samples)),
-      (.pods, .workers(let samples)):
-      readWorkers(metric, index, samples.samples, &proposal)
+      readBacklog(spec, metric, index, report, &proposal)
+    case (.resource, .workers), (.containerResource, .workers), (.pods, .workers):
+      readWorkers(spec, input, metric, index, row: row, &proposal)
     case (.object, .value(let milli, let at)), (.external, .value(let milli, let at)),
       (.prometheus, .value(let milli, let at)), (.backlog, .value(let milli, let at)):
-      readValue(metric, index, milli, at, &proposal)
+      readValue(spec, metric, index, milli, at, &proposal)
     case (.object, .series(let values, let at)), (.external, .series(let values, let at)),
       (.prometheus, .series(let values, let at)), (.backlog, .series(let values, let at)):
-      readSeries(metric, index, values, at, &proposal)
+      readSeries(spec, metric, index, values, at, &proposal)
     default:
       proposal.outcome = .unknown(.unfitReading)
     }
   }
 
   private mutating func readUnavailable(
-    _ metric: MetricSpec, _ index: Int, _ reason: UnavailableReason, _ proposal: inout Proposal
+    _ spec: DecisionSpec, _ metric: MetricSpec, _ index: Int, _ reason: UnavailableReason, _ proposal: inout Proposal
   ) {
     guard reason == .absent else {
       proposal.outcome = .unknown(.unavailable(reason))
@@ -77,20 +80,21 @@ extension Decision {
     case .ignore:
       proposal.outcome = .silent
     case .zero:
-      readValue(metric, index, 0, nil, &proposal)
+      readValue(spec, metric, index, 0, nil, &proposal)
     case .hold:
       guard let last = state.metrics[index].lastMilli else {
         proposal.outcome = .unknown(.nothingToHold)
         return
       }
-      readValue(metric, index, last, nil, &proposal)
+      readValue(spec, metric, index, last, nil, &proposal)
     }
   }
 
   private mutating func readSeries(
-    _ metric: MetricSpec, _ index: Int, _ values: [Int64], _ at: Timestamp?, _ proposal: inout Proposal
+    _ spec: DecisionSpec, _ metric: MetricSpec, _ index: Int, _ values: [Int64], _ at: Timestamp?,
+    _ proposal: inout Proposal
   ) {
-    guard !values.isEmpty else { return readUnavailable(metric, index, .absent, &proposal) }
+    guard !values.isEmpty else { return readUnavailable(spec, metric, index, .absent, &proposal) }
     var sum: Int64 = 0
     for value in values {
       guard value >= 0 else {
@@ -99,70 +103,64 @@ extension Decision {
       }
       sum = sum.addingSaturated(value)
     }
-    readValue(metric, index, sum, at, &proposal)
+    readValue(spec, metric, index, sum, at, &proposal)
   }
 
   private mutating func readBacklog(
-    _ metric: MetricSpec, _ index: Int, _ report: BacklogReport, _ proposal: inout Proposal
+    _ spec: DecisionSpec, _ metric: MetricSpec, _ index: Int, _ report: BacklogReport, _ proposal: inout Proposal
   ) {
     guard report.queued >= 0, report.inFlight >= 0 else {
       proposal.outcome = .unknown(.negative)
       return
     }
     let work = report.queued.addingSaturated(report.inFlight)
-    readValue(metric, index, work.multipliedSaturated(by: 1000), report.at, &proposal)
+    readValue(spec, metric, index, work.multipliedSaturated(by: 1000), report.at, &proposal)
     if case .unknown = proposal.outcome { return }
     let workers = Fraction(magnitude(report.inFlight), over: magnitude(max(report.slotsPerWorker, 1))).roundedUp
     backlogWorkers = max(backlogWorkers, workers)
   }
 
-  private func ageProblem(_ metric: MetricSpec, _ at: Timestamp?) -> UnknownReason? {
+  private func ageProblem(_ spec: DecisionSpec, _ metric: MetricSpec, _ at: Timestamp?) -> UnknownReason? {
     guard let at else { return nil }
     let limit = (metric.freshness ?? spec.limits.freshness).milliseconds
     let age = now.subtractingSaturated(at.milliseconds)
     return age > limit ? .stale : age < 0 - limit ? .fromFuture : nil
   }
 
-  private func tolerance(_ metric: MetricSpec) -> ToleranceInterval {
+  private func tolerance(_ spec: DecisionSpec, _ metric: MetricSpec) -> ToleranceInterval {
     metric.isTolerant
       ? ToleranceInterval(up: spec.behavior.scaleUp.tolerance, down: spec.behavior.scaleDown.tolerance)
       : ToleranceInterval(up: .none, down: .none)
   }
 
   private mutating func readValue(
-    _ metric: MetricSpec, _ index: Int, _ milli: Int64, _ at: Timestamp?, _ proposal: inout Proposal
+    _ spec: DecisionSpec, _ metric: MetricSpec, _ index: Int, _ milli: Int64, _ at: Timestamp?,
+    _ proposal: inout Proposal
   ) {
     guard milli >= 0 else {
       proposal.outcome = .unknown(.negative)
       return
     }
-    if let problem = ageProblem(metric, at) {
+    if let problem = ageProblem(spec, metric, at) {
       proposal.outcome = .unknown(problem)
       return
     }
     let context = SingleValueCalculator.Context(
-      current: current, ready: readyWorkers, tolerance: tolerance(metric))
+      current: current, ready: census.ready, tolerance: tolerance(spec, metric))
     guard let count = SingleValueCalculator.count(magnitude(milli), metric.target, context) else {
       proposal.outcome = .unknown(.unusableTarget)
       return
     }
     proposal.observed = .value(milli: milli)
-    propose(count, index, milli, at: at?.milliseconds ?? now, &proposal)
-  }
-
-  /// Workers that run and are ready; nil when no workers are known at all.
-  private var readyWorkers: Int? {
-    guard !input.workers.isEmpty else { return nil }
-    var count = 0
-    for index in input.workers.indices where input.workers[index].isReady && input.workers[index].isAlive { count += 1 }
-    return count
+    propose(spec, count, index, milli, at: at?.milliseconds ?? now, &proposal)
   }
 
   private mutating func readWorkers(
-    _ metric: MetricSpec, _ index: Int, _ samples: [WorkerSample], _ proposal: inout Proposal
+    _ spec: DecisionSpec, _ input: DecisionInput, _ metric: MetricSpec, _ index: Int, row: Int,
+    _ proposal: inout Proposal
   ) {
     var question = UtilizationCalculator.Question(
-      needsRequests: false, freshness: max((metric.freshness ?? spec.limits.freshness).nanosecondsClamped, 0))
+      needsRequests: false, freshness: max((metric.freshness ?? spec.limits.freshness).nanoseconds, 0))
     switch metric.source {
     case .resource(let resource): question.resource = resource
     case .containerResource(let resource, let container):
@@ -176,7 +174,7 @@ extension Decision {
     default: break
     }
     question.needsRequests = isShare
-    let groups = UtilizationCalculator(now: input.now, limits: spec.limits).groups(input.workers, samples, question)
+    let groups = UtilizationCalculator(now: input.now, limits: spec.limits).groups(input, row: row, question)
     if let problem = problem(groups, isShare) {
       let isIgnored = metric.absent == .ignore && groups.withoutRequest != nil
       proposal.outcome = isIgnored ? .silent : .unknown(problem)
@@ -186,11 +184,11 @@ extension Decision {
       isShare
       ? .utilization(usageMilli: Int64(clamping: groups.usage), requestsMilli: Int64(clamping: groups.requests))
       : .perWorker(totalMilli: Int64(clamping: groups.usage), workers: groups.ready)
-    guard let count = count(groups, metric, isShare) else {
+    guard let count = count(spec, groups, metric, isShare) else {
       proposal.outcome = .unknown(.unusableTarget)
       return
     }
-    propose(count, index, Int64(clamping: groups.usage), at: groups.newestAt, &proposal)
+    propose(spec, count, index, Int64(clamping: groups.usage), at: groups.newestAt, &proposal)
   }
 
   private func problem(_ groups: UtilizationCalculator.Groups, _ isShare: Bool) -> UnknownReason? {
@@ -200,15 +198,17 @@ extension Decision {
     return isShare && groups.requests == 0 ? .noUsableSamples : nil
   }
 
-  private func count(_ groups: UtilizationCalculator.Groups, _ metric: MetricSpec, _ isShare: Bool) -> Int? {
+  private func count(
+    _ spec: DecisionSpec, _ groups: UtilizationCalculator.Groups, _ metric: MetricSpec, _ isShare: Bool
+  ) -> Int? {
     switch metric.target {
     case .utilization(let percent) where isShare && percent > 0:
       return UtilizationCalculator.count(
         groups, target: magnitude(min(percent, Int64(Int32.max))), isShare: true, current: current,
-        tolerance: tolerance(metric))
+        tolerance: tolerance(spec, metric))
     case .averageValue(let milli) where milli > 0:
       return UtilizationCalculator.count(
-        groups, target: magnitude(milli), isShare: false, current: current, tolerance: tolerance(metric))
+        groups, target: magnitude(milli), isShare: false, current: current, tolerance: tolerance(spec, metric))
     case .utilizationBand(let lower, let upper) where isShare && lower >= 0 && upper > 0 && lower <= upper:
       let cap = Int64(Int32.max)
       return UtilizationCalculator.count(
@@ -223,9 +223,9 @@ extension Decision {
   }
 
   private mutating func readBudget(
-    _ metric: MetricSpec, _ index: Int, _ report: BudgetReport, _ proposal: inout Proposal
+    _ spec: DecisionSpec, _ metric: MetricSpec, _ index: Int, _ report: BudgetReport, _ proposal: inout Proposal
   ) {
-    if let problem = ageProblem(metric, report.at) {
+    if let problem = ageProblem(spec, metric, report.at) {
       proposal.outcome = .unknown(problem)
       return
     }
@@ -246,10 +246,10 @@ extension Decision {
 
   /// Takes `count` for the metric's proposal, unless the number collapsed and nothing has confirmed it yet.
   private mutating func propose(
-    _ count: Int, _ index: Int, _ milli: Int64, at: Milliseconds, _ proposal: inout Proposal
+    _ spec: DecisionSpec, _ count: Int, _ index: Int, _ milli: Int64, at: Milliseconds, _ proposal: inout Proposal
   ) {
     guard let last = state.metrics[index].lastMilli, milli < last.subtractingSaturated(milli) else {
-      state.metrics[index].lastMilli = milli
+      if state.metrics[index].lastMilli != milli { state.metrics[index].lastMilli = milli }
       if state.metrics[index].collapses != 0 { forgetCollapse(index) }
       proposal.outcome = .wants(count)
       return
@@ -278,7 +278,7 @@ extension Decision {
   }
 
   /// Counts failures of a demand, and lets the fallback stand in after enough of them.
-  private mutating func countFailure(_ metric: MetricSpec, _ index: Int) {
+  private mutating func countFailure(_ spec: DecisionSpec, _ metric: MetricSpec, _ index: Int) {
     guard case .unknown = proposals[index].outcome else {
       if state.metrics[index].failures != 0 { state.metrics[index].failures = 0 }
       return

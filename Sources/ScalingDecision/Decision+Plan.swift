@@ -2,20 +2,23 @@ import KubernetesCore
 
 extension Decision {
   /// Turns the goal into a plan: victims, write, hold-off, state.
-  mutating func plan(goal: Int, by step: BindingStep, writes: Bool = true) -> Plan {
+  mutating func plan(_ spec: DecisionSpec, _ input: DecisionInput, goal: Int, by step: BindingStep, writes: Bool = true)
+    -> Plan
+  {
     self.goal = goal
     self.step = step
     var selection = VictimSelection.Result(replicas: current)
-    if writes {
+    // Growth only takes drain orders back, which nobody has where no worker reports.
+    if writes, goal < current || census.isReporting {
       selection = VictimSelection(drain: spec.drain, now: input.now)
         .select(input.workers, current: current, goal: goal)
       explain(selection)
     }
     let next = goal > current ? goal : selection.replicas
-    let isHeldOff = next != current && holdOff()
+    let isHeldOff = next != current && holdOff(spec)
     let intended = next == current || isHeldOff || !writes ? nil : next
     if isHeldOff { selection.victims = [] }
-    if let intended { noteWrite(intended) }
+    if let intended { noteWrite(spec, input, intended) }
     if spec.isDryRun { reasons.append(.dryRun) }
     return Plan(
       currentReplicas: current, desiredReplicas: goal, write: spec.isDryRun ? nil : intended,
@@ -35,7 +38,7 @@ extension Decision {
   }
 
   /// Whether a contest holds the next write off, which it does for longer after each one.
-  private mutating func holdOff() -> Bool {
+  private mutating func holdOff(_ spec: DecisionSpec) -> Bool {
     guard !spec.isDryRun, state.contest.changes >= max(spec.limits.contestThreshold, 1) else { return false }
     let window = spec.limits.contestWindow.milliseconds
     let factor = Int64(1) << Int64(min(max(state.contest.ownWrites, 0), 20))
@@ -51,9 +54,9 @@ extension Decision {
     return true
   }
 
-  private mutating func noteWrite(_ replicas: Int) {
-    noteEvent(replicas - current)
-    beginTrial(to: replicas)
+  private mutating func noteWrite(_ spec: DecisionSpec, _ input: DecisionInput, _ replicas: Int) {
+    noteEvent(spec, replicas - current)
+    beginTrial(spec, input, to: replicas)
     state.expectedReplicas = replicas
     state.lastWriteAt = now
     state.isScaledToZero = replicas == 0

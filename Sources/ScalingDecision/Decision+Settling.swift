@@ -10,10 +10,10 @@ extension Decision {
   /// alike it is at most the share of today, so that the sum is a lower bound of the load: good enough to grow by, not to
   /// shrink by. Acting on it would take a second step down before the first one shows. It stands behind the windows so that
   /// the hold is no proposal: a shrink by policy goes on at its pace. Tests: `SettlingTests`.
-  mutating func awaitFreshSamples() {
+  mutating func awaitFreshSamples(_ spec: DecisionSpec, _ input: DecisionInput) {
     guard goal < current, step != .marginalGain, let wrote = state.lastWriteAt else { return }
     let until = wrote.addingSaturated(Self.longestSettling)
-    guard wrote <= now, now < until, hasSamples(begunBefore: wrote) else { return }
+    guard wrote <= now, now < until, hasSamples(spec, input, begunBefore: wrote) else { return }
     var ceiling = current
     for proposal in proposals where proposal.role == .ceiling {
       ceiling = min(ceiling, proposal.replicas ?? ceiling)
@@ -25,7 +25,7 @@ extension Decision {
     step = .settling
   }
 
-  private func hasSamples(begunBefore moment: Milliseconds) -> Bool {
+  private func hasSamples(_ spec: DecisionSpec, _ input: DecisionInput, begunBefore moment: Milliseconds) -> Bool {
     for index in spec.metrics.indices where index < input.readings.count {
       guard case .workers(let samples) = input.readings[index], case .wants = proposals[index].outcome else { continue }
       for sample in samples.samples where sample.begin.milliseconds < moment { return true }

@@ -13,13 +13,15 @@ package struct DecisionInput: Hashable, Sendable {
   /// All pods under the target's selector, sorted by name.
   package private(set) var workers: [WorkerObservation]
   /// One reading for each metric of the spec, in its order; a missing one counts as unavailable.
-  package var readings: [MetricReading]
+  package var readings: [MetricReading] { didSet { table = WorkerTable(workers, readings) } }
   /// Work completed by the whole fleet since some fixed moment, where workers report it.
   package var completedWork: Int64?
   /// Who else wrote the count last, from the scale's `managedFields`; nil when nobody else did, or it isn't known.
   package var foreignWriter: ForeignWriter?
   /// An older autoscaler that names the same target: this one then decides nothing.
   package var olderRival: String?
+  /// `workers` and the per-worker readings joined by name, as numbers: what decisions compute with.
+  private(set) var table: WorkerTable
 
   /// Makes an input; workers and samples may come in any order.
   package init(
@@ -32,6 +34,7 @@ package struct DecisionInput: Hashable, Sendable {
     self.statusReplicas = statusReplicas
     self.workers = workers.isSortedByName ? workers : workers.sorted { $0.name < $1.name }
     self.readings = readings
+    table = WorkerTable(self.workers, readings)
     self.completedWork = completedWork
     self.foreignWriter = foreignWriter
     self.olderRival = olderRival
@@ -61,6 +64,14 @@ package struct WorkerObservation: Hashable, Sendable, Codable {
     case succeeded = "Succeeded"
     case failed = "Failed"
     case unknown = "Unknown"
+
+    /// Whether the pod will never run again.
+    package var isFinal: Bool {
+      switch self {
+      case .succeeded, .failed: true
+      case .pending, .running, .unknown: false
+      }
+    }
   }
 
   /// The `Ready` condition.
@@ -120,7 +131,7 @@ package struct WorkerObservation: Hashable, Sendable, Codable {
   }
 
   /// Whether the pod still is, or will be, a worker: neither finished nor being deleted.
-  package var isAlive: Bool { !isDeleting && phase != .failed && phase != .succeeded }
+  package var isAlive: Bool { !isDeleting && !phase.isFinal }
   /// Whether the pod runs and is ready.
   package var isReady: Bool { phase == .running && readiness?.isReady == true }
 }

@@ -62,6 +62,11 @@ package struct MetricSpec: Hashable, Sendable, Codable {
     case schedule
     /// A shared rate budget: a ceiling, never a demand.
     case apiRate
+
+    /// The place of such a metric in the algorithm.
+    package var role: Role {
+      if case .apiRate = self { .ceiling } else { .demand }
+    }
   }
 
   /// The kind of a metric that decides its place in the algorithm.
@@ -114,7 +119,7 @@ package struct MetricSpec: Hashable, Sendable, Codable {
   }
 
   /// Whether the metric is a demand or a ceiling.
-  package var role: Role { source == .apiRate ? .ceiling : .demand }
+  package var role: Role { source.role }
 }
 
 /// The resources that `metrics.k8s.io` measures.

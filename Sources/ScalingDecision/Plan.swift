@@ -128,7 +128,7 @@ package struct Proposal: Hashable, Sendable, Codable {
   package var target: MetricTarget
 
   /// Its place in the algorithm.
-  package var role: MetricSpec.Role { source == .apiRate ? .ceiling : .demand }
+  package var role: MetricSpec.Role { source.role }
 
   /// The count of the outcome, if it has one.
   package var replicas: Int? {

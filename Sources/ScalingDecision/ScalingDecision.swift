@@ -10,30 +10,35 @@ package enum ScalingDecision {
   /// after a failed one; after a conflict it observes again and decides again with the old state.
   package static func decide(_ spec: DecisionSpec, _ state: DecisionState, _ input: DecisionInput) -> Plan {
     var decision = Decision(spec, state, input)
-    decision.noticeForeignChange()
-    if decision.isSwitchedOff() { return decision.plan(goal: decision.current, by: .disabled, writes: false) }
-    if let (goal, step) = decision.goalWithoutMetrics() { return decision.plan(goal: goal, by: step) }
-    decision.readMetrics()
+    decision.noticeForeignChange(spec, input)
+    if decision.isSwitchedOff(spec, input) {
+      return decision.plan(spec, input, goal: decision.current, by: .disabled, writes: false)
+    }
+    if let (goal, step) = decision.goalWithoutMetrics(spec) { return decision.plan(spec, input, goal: goal, by: step) }
+    decision.readMetrics(spec, input)
     decision.combineDemands()
-    decision.applyCeilings()
+    decision.applyCeilings(spec, input)
     decision.keepWorkInFlight()
     decision.stabilize()
-    decision.awaitFreshSamples()
-    decision.limitRate()
-    decision.clampAndPause()
-    return decision.plan(goal: decision.goal, by: decision.step)
+    decision.awaitFreshSamples(spec, input)
+    decision.limitRate(spec)
+    decision.clampAndPause(spec)
+    return decision.plan(spec, input, goal: decision.goal, by: decision.step)
   }
 }
 
 /// One decision in the making.
 struct Decision {
-  let spec: DecisionSpec
-  let input: DecisionInput
   let now: Milliseconds
   /// The present count.
   let current: Int
   let minimum: Int
   let maximum: Int
+  /// The windows of `spec.behavior`.
+  let growthWindow: Milliseconds
+  let shrinkWindow: Milliseconds
+  /// What there is to know about the workers as a whole.
+  let census: WorkerCensus
 
   var state: DecisionState
   var proposals: [Proposal] = []
@@ -48,13 +53,14 @@ struct Decision {
   var backlogWorkers = 0
 
   init(_ spec: DecisionSpec, _ state: DecisionState, _ input: DecisionInput) {
-    self.spec = spec
-    self.input = input
     self.state = state
     now = input.now.milliseconds
     current = saneReplicas(input.specReplicas)
     maximum = saneReplicas(spec.maxReplicas)
     minimum = min(saneReplicas(spec.minReplicas), maximum)
+    growthWindow = spec.behavior.scaleUp.stabilizationWindow.milliseconds
+    shrinkWindow = spec.behavior.scaleDown.stabilizationWindow.milliseconds
+    census = WorkerCensus(input.table.workers, now: now, threshold: spec.limits.capacityPendingThreshold)
     goal = current
   }
 
@@ -69,9 +75,9 @@ struct Decision {
 
 extension Decision {
   /// Compares the count with the one that was left behind; another writer's change is an event for rate policies too.
-  mutating func noticeForeignChange() {
+  mutating func noticeForeignChange(_ spec: DecisionSpec, _ input: DecisionInput) {
     if current > 0 { state.isScaledToZero = false }
-    forgetOldContest()
+    forgetOldContest(spec)
     guard let expected = state.expectedReplicas else {
       // A new object: the present size counts as a proposal, so that a shrink waits a whole window.
       noteProposal(current)
@@ -88,7 +94,7 @@ extension Decision {
       return
     }
     reasons.append(.foreignChange(from: expected, to: current))
-    noteEvent(current.subtractingSaturated(expected))
+    noteEvent(spec, current.subtractingSaturated(expected))
     guard !spec.isDryRun else { return }
     if state.contest.changes == 0 { state.contest.ownWrites = 0 }
     state.contest.changes = min(state.contest.changes.addingSaturated(1), 1_000_000)
@@ -96,14 +102,14 @@ extension Decision {
     state.contest.manager = input.foreignWriter.map { String($0.manager.prefix(ContestMemory.longestName)) }
   }
 
-  private mutating func forgetOldContest() {
+  private mutating func forgetOldContest(_ spec: DecisionSpec) {
     guard let last = state.contest.lastChangeAt else { return }
     let age = now.subtractingSaturated(last)
     if age >= spec.limits.contestWindow.milliseconds || age < 0 { state.contest = ContestMemory() }
   }
 
   /// Whether somebody has switched this autoscaler off: a rival, a zero by hand, an annotation.
-  mutating func isSwitchedOff() -> Bool {
+  mutating func isSwitchedOff(_ spec: DecisionSpec, _ input: DecisionInput) -> Bool {
     if let rival = input.olderRival {
       reasons.append(.olderRival(name: rival))
       return true
@@ -120,7 +126,7 @@ extension Decision {
   }
 
   /// The count that an annotation or the bounds ask for, without a look at any metric.
-  mutating func goalWithoutMetrics() -> (goal: Int, step: BindingStep)? {
+  mutating func goalWithoutMetrics(_ spec: DecisionSpec) -> (goal: Int, step: BindingStep)? {
     if let replicas = spec.pause.replicas {
       reasons.append(.pausedAt(replicas: saneReplicas(replicas)))
       return (saneReplicas(replicas), .pause)
@@ -146,19 +152,16 @@ extension Decision {
 
   /// Notes a raw proposal for both windows.
   mutating func noteProposal(_ replicas: Int) {
-    let behavior = spec.behavior
-    state.growthWindow.noteForSmallest(
-      replicas, at: now, window: behavior.scaleUp.stabilizationWindow.milliseconds)
-    state.shrinkWindow.noteForLargest(
-      replicas, at: now, window: behavior.scaleDown.stabilizationWindow.milliseconds)
+    state.growthWindow.noteForSmallest(replicas, at: now, window: growthWindow)
+    state.shrinkWindow.noteForLargest(replicas, at: now, window: shrinkWindow)
   }
 
   /// Notes a change of the count, for as long as a policy, or the ramp of a minute, looks back.
-  mutating func noteEvent(_ change: Int) {
-    state.events.note(change, at: now, forgettingUntil: now.subtractingSaturated(longestPeriod))
+  mutating func noteEvent(_ spec: DecisionSpec, _ change: Int) {
+    state.events.note(change, at: now, forgettingUntil: now.subtractingSaturated(longestPeriod(spec)))
   }
 
-  private var longestPeriod: Milliseconds {
+  private func longestPeriod(_ spec: DecisionSpec) -> Milliseconds {
     var longest: Milliseconds = 60_000
     for policy in spec.behavior.scaleUp.policies { longest = max(longest, policy.period.milliseconds) }
     for policy in spec.behavior.scaleDown.policies { longest = max(longest, policy.period.milliseconds) }
@@ -169,43 +172,55 @@ extension Decision {
 // MARK: - Combine, hold, limit
 
 extension Decision {
-  /// The largest demand; unknown ones never let it shrink.
-  mutating func combineDemands() {
+  /// What the demands ask for together.
+  private struct Demands {
+    /// The largest count, and the metric that asks for it; the first of several.
     var largest: (replicas: Int, metric: Int)?
+    /// Whether one of them is unknown.
     var isUnknown = false
-    var hasDemand = false
-    for (index, proposal) in proposals.enumerated() where proposal.role == .demand {
-      switch proposal.outcome {
-      case .wants(let replicas):
-        hasDemand = true
-        if largest.map({ replicas > $0.replicas }) ?? true { largest = (replicas, index) }
-      case .unknown:
-        isUnknown = true
-      case .silent:
-        // A schedule outside its hours asks for nothing; a default metric that nobody reports isn't there at all.
-        if proposal.source == .schedule { hasDemand = true }
-      case .allows, .unbounded:
-        break
+    /// Whether one of them is known, be it a schedule outside its hours.
+    var isKnown = false
+
+    init(_ proposals: [Proposal]) {
+      for index in proposals.indices {
+        switch proposals[index].outcome {
+        case .wants(let replicas):
+          isKnown = true
+          if largest.map({ replicas > $0.replicas }) ?? true { largest = (replicas, index) }
+        case .unknown:
+          if case .apiRate = proposals[index].source { continue }
+          isUnknown = true
+        case .silent:
+          // A schedule outside its hours asks for nothing; a default metric that nobody reports isn't there at all.
+          if case .schedule = proposals[index].source { isKnown = true }
+        case .allows, .unbounded:
+          break
+        }
       }
     }
-    if let largest {
+  }
+
+  /// The largest demand; unknown ones never let it shrink.
+  mutating func combineDemands() {
+    let demands = Demands(proposals)
+    if let largest = demands.largest {
       goal = largest.replicas
       reasons.append(.demand(metric: largest.metric, replicas: largest.replicas))
-    } else if hasDemand, !isUnknown {
+    } else if demands.isKnown, !demands.isUnknown {
       // Only schedules, all outside their hours: nothing asks for more than the minimum.
       goal = 0
-    } else if !isUnknown {
+    } else if !demands.isUnknown {
       reasons.append(.noMetrics)
       goal = current
     } else {
       goal = current
       step = .unknownMetric
     }
-    if isUnknown, goal < current {
+    if demands.isUnknown, goal < current {
       goal = current
       step = .unknownMetric
     }
-    let waiting = workersWaitingForAPI
+    let waiting = census.waitingForAPI
     if waiting > 0, goal < min(waiting, current) {
       goal = min(waiting, current)
       step = .workInFlight
@@ -213,44 +228,30 @@ extension Decision {
     }
   }
 
-  private var workersWaitingForAPI: Int {
-    var count = 0
-    for index in input.workers.indices {
-      if input.workers[index].activity?.isWaitingForAPI == true, input.workers[index].isAlive { count += 1 }
-    }
-    return count
-  }
-
   /// The smallest ceiling; unknown ones never let the count grow.
-  mutating func applyCeilings() {
-    for (index, proposal) in proposals.enumerated() where proposal.role == .ceiling {
-      switch proposal.outcome {
+  mutating func applyCeilings(_ spec: DecisionSpec, _ input: DecisionInput) {
+    for index in proposals.indices {
+      switch proposals[index].outcome {
       case .allows(let replicas) where goal > replicas:
         goal = replicas
         step = .ceiling
         reasons.append(.ceiling(metric: index, replicas: replicas))
-      case .unknown where goal > current:
+      case .unknown where goal > current && proposals[index].role == .ceiling:
         goal = current
         step = .unknownMetric
       default:
         break
       }
     }
-    applyGain()
+    applyGain(spec, input)
     applyCapacity()
   }
 
   /// No growth into a cluster that has had no room for a while.
   private mutating func applyCapacity() {
-    var unplaced = 0
-    for index in input.workers.indices {
-      guard !input.workers[index].isScheduled, input.workers[index].phase == .pending, input.workers[index].isAlive
-      else { continue }
-      let full = (input.workers[index].createdAt + spec.limits.capacityPendingThreshold).milliseconds
-      if now > full { unplaced += 1 } else { note(deadline: full.addingSaturated(1)) }
-    }
-    guard unplaced > 0 else { return }
-    reasons.append(.missingCapacity(unplaced: unplaced))
+    note(deadline: census.nextUnplacedAt)
+    guard census.unplaced > 0 else { return }
+    reasons.append(.missingCapacity(unplaced: census.unplaced))
     if goal > current {
       goal = current
       step = .capacity
@@ -262,10 +263,7 @@ extension Decision {
   /// Where workers do report, `VictimSelection` keeps the busy ones, and the goal may go lower: they are told to drain.
   mutating func keepWorkInFlight() {
     let needed = min(backlogWorkers, current)
-    guard goal < needed else { return }
-    for index in input.workers.indices where input.workers[index].activity != nil {
-      if input.workers[index].isAlive { return }
-    }
+    guard goal < needed, !census.isReporting else { return }
     goal = needed
     step = .workInFlight
     reasons.append(.workInFlight(workers: backlogWorkers))
@@ -277,8 +275,7 @@ extension Decision {
     guard current > 0 else { return }
     let result = StabilizationWindow.stabilize(
       current: current, proposed: goal, growth: state.growthWindow, shrink: state.shrinkWindow, now: now,
-      growthWindow: spec.behavior.scaleUp.stabilizationWindow.milliseconds,
-      shrinkWindow: spec.behavior.scaleDown.stabilizationWindow.milliseconds)
+      growthWindow: growthWindow, shrinkWindow: shrinkWindow)
     guard result.replicas != goal else { return }
     // What the bounds will cut anyway isn't worth a word.
     if clamped(goal) != clamped(result.replicas) {
@@ -294,7 +291,7 @@ extension Decision {
   func clamped(_ replicas: Int) -> Int { min(max(replicas, minimum), maximum) }
 
   /// Limits the change within the policies' periods; growth from zero isn't limited.
-  mutating func limitRate() {
+  mutating func limitRate(_ spec: DecisionSpec) {
     let proposed = clamped(goal)
     guard current > 0, proposed != current else { return }
     let isGrowth = proposed > current
@@ -315,7 +312,7 @@ extension Decision {
   }
 
   /// The bounds, and what annotations hold back in one direction.
-  mutating func clampAndPause() {
+  mutating func clampAndPause(_ spec: DecisionSpec) {
     if goal < minimum {
       reasons.append(.atMinimum(minimum: minimum))
       goal = minimum

@@ -20,50 +20,22 @@ package enum StabilizationWindow {
     let replicas = min(max(current, min(smallest, proposed)), max(largest, proposed))
     var until: Milliseconds?
     if replicas < proposed {
-      until = growth.entries.last { $0.replicas <= replicas }?.at.addingSaturated(growthWindow)
+      until = growth.last { $0.replicas <= replicas }?.at.addingSaturated(growthWindow)
     } else if replicas > proposed {
-      until = shrink.entries.last { $0.replicas >= replicas }?.at.addingSaturated(shrinkWindow)
+      until = shrink.last { $0.replicas >= replicas }?.at.addingSaturated(shrinkWindow)
     }
     return Result(replicas: replicas, until: until)
   }
 }
 
 extension WindowHistory {
-  /// The window's extreme: the oldest value that was proposed after `cutoff`.
-  func first(since cutoff: Milliseconds) -> Entry? {
-    entries.first { $0.at > cutoff }
-  }
-
   /// Notes a proposal, forgets those that left the window, and those that can no longer be its largest.
   package mutating func noteForLargest(_ replicas: Int, at now: Milliseconds, window: Milliseconds) {
-    note(replicas, at: now, window: window) { $0 <= $1 }
+    note(replicas, at: now, cutoff: now.subtractingSaturated(window)) { $0 <= $1 }
   }
 
   /// Notes a proposal, forgets those that left the window, and those that can no longer be its smallest.
   package mutating func noteForSmallest(_ replicas: Int, at now: Milliseconds, window: Milliseconds) {
-    note(replicas, at: now, window: window) { $0 >= $1 }
-  }
-
-  @inline(__always)
-  private mutating func note(
-    _ replicas: Int, at now: Milliseconds, window: Milliseconds, isOutlived: (Int, Int) -> Bool
-  ) {
-    let cutoff = now.subtractingSaturated(window)
-    // The clock may have stepped back: proposals from the future count as made now, lest they hold for ever.
-    var kept = 0
-    for index in entries.indices {
-      var entry = entries[index]
-      entry.at = min(entry.at, now)
-      guard entry.at > cutoff, !isOutlived(entry.replicas, replicas) else { continue }
-      entries[kept] = entry
-      kept += 1
-    }
-    entries.removeLast(entries.count - kept)
-    entries.append(Entry(replicas: replicas, at: now))
-    if entries.count > Self.capacity {
-      // The oldest value holds more than its successor; it takes over the successor's longer life.
-      entries[0].at = entries[1].at
-      entries.remove(at: 1)
-    }
+    note(replicas, at: now, cutoff: now.subtractingSaturated(window)) { $0 >= $1 }
   }
 }

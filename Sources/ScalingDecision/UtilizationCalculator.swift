@@ -48,76 +48,67 @@ package struct UtilizationCalculator {
   let now: Timestamp
   /// The controller's constants.
   let limits: DecisionLimits
-  /// Workers started after this moment are young.
-  let youngSince: Timestamp
 
-  init(now: Timestamp, limits: DecisionLimits) {
-    self.now = now
-    self.limits = limits
-    youngSince = now - limits.cpuInitializationPeriod
-  }
-
-  /// Sorts `workers` by their `samples`; both are in the order of names.
-  func groups(_ workers: [WorkerObservation], _ samples: [WorkerSample], _ question: Question) -> Groups {
+  /// Sorts the workers of `input` by the samples of its per-worker reading number `row`.
+  func groups(_ input: DecisionInput, row: Int, _ question: Question) -> Groups {
     var groups = Groups()
-    var next = 0
     var newest = Int64.min
-    // By index: a copy of each worker would cost more than all the arithmetic.
+    let workers = input.table.workers
+    let samples = input.table.samples
+    let offset = row * workers.count
+    let youngSince = Timestamp(
+      nanosecondsSinceEpoch: now.nanosecondsSinceEpoch.subtractingSaturated(
+        max(limits.cpuInitializationPeriod.nanoseconds, -.max)))
     for index in workers.indices where workers[index].isAlive {
-      var hasSample = false
-      while next < samples.count {
-        if samples[next].worker == workers[index].name {
-          hasSample = true
-          break
-        }
-        guard samples[next].worker < workers[index].name else { break }
-        next += 1
-      }
+      let worker = workers[index]
       var request: UInt128 = 0
-      if question.needsRequests, let resource = question.resource {
-        guard let value = workers[index].requests.request(of: resource, container: question.container), value >= 0
-        else {
-          groups.withoutRequest = groups.withoutRequest ?? workers[index].name
+      if let resource = question.resource, question.needsRequests {
+        let value = self.request(input, index, of: resource, container: question.container)
+        guard value >= 0 else {
+          groups.withoutRequest = groups.withoutRequest ?? input.workers[index].name
           continue
         }
         request = magnitude(value)
       }
-      if workers[index].phase == .pending {
+      if worker.isPending {
         groups.unready += 1
         groups.unreadyRequests += request
         continue
       }
-      guard hasSample, isUsable(samples[next].milli, at: samples[next].at, question.freshness, &groups) else {
+      let sample = samples[offset + index]
+      guard sample.isPresent, isUsable(sample, question.freshness, &groups) else {
         groups.missing += 1
         groups.missingRequests += request
         continue
       }
-      if question.resource == .cpu,
-        isStarting(
-          readiness: workers[index].readiness, startedAt: workers[index].startedAt, sampledAt: samples[next].at,
-          window: samples[next].window)
-      {
+      if question.resource == .cpu, isStarting(worker, sample, youngSince: youngSince) {
         groups.unready += 1
         groups.unreadyRequests += request
         continue
       }
       groups.ready += 1
-      groups.usage += magnitude(samples[next].milli)
+      groups.usage += magnitude(sample.milli)
       groups.requests += request
-      newest = max(newest, samples[next].at.nanosecondsSinceEpoch)
+      newest = max(newest, sample.at.nanosecondsSinceEpoch)
     }
     groups.newestAt = Timestamp(nanosecondsSinceEpoch: newest).milliseconds
     return groups
   }
 
-  private func isUsable(
-    _ milli: Int64, at: Timestamp, _ freshness: Int64, _ groups: inout Groups
-  ) -> Bool {
-    if milli < 0 {
+  /// What the worker at `index` requests; negative: nothing.
+  private func request(
+    _ input: DecisionInput, _ index: Int, of resource: ComputeResource, container: String?
+  ) -> Int64 {
+    if let container { return input.workers[index].requests.request(of: resource, container: container) ?? -1 }
+    return resource == .cpu ? input.table.workers[index].cpu : input.table.workers[index].memory
+  }
+
+  private func isUsable(_ sample: WorkerTable.Sample, _ freshness: Int64, _ groups: inout Groups) -> Bool {
+    if sample.milli < 0 {
       groups.sawNegative = true
       return false
     }
-    let age = now.nanosecondsSinceEpoch.subtractingSaturated(at.nanosecondsSinceEpoch)
+    let age = now.nanosecondsSinceEpoch.subtractingSaturated(sample.at.nanosecondsSinceEpoch)
     if age > freshness || age < 0 - freshness {
       groups.sawStale = true
       return false
@@ -127,14 +118,14 @@ package struct UtilizationCalculator {
 
   /// Whether the CPU that a worker burns still belongs to its start (the HPA's rule).
   private func isStarting(
-    readiness: WorkerObservation.Readiness?, startedAt: Timestamp?, sampledAt: Timestamp, window: Duration
+    _ worker: WorkerTable.Worker, _ sample: WorkerTable.Sample, youngSince: Timestamp
   ) -> Bool {
-    guard let readiness, let startedAt else { return true }
-    let isUnready = !readiness.isReady && !readiness.isUnknown
-    if startedAt > youngSince {
-      return isUnready || sampledAt < readiness.since + window
+    guard worker.hasReadiness, worker.hasStarted else { return true }
+    if worker.startedAt > youngSince {
+      let settled = worker.readySince.nanosecondsSinceEpoch.addingSaturated(sample.window)
+      return worker.isUnready || sample.at.nanosecondsSinceEpoch < settled
     }
-    return isUnready && readiness.since < startedAt + limits.initialReadinessDelay
+    return worker.isUnready && worker.readySince < worker.startedAt + limits.initialReadinessDelay
   }
 
   /// The load of the workers that count, with fillers, as `mean · workers`.

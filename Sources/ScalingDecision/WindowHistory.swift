@@ -16,11 +16,54 @@ package struct WindowHistory: Hashable, Sendable {
   /// The most values kept.
   package static let capacity = 64
 
+  /// All values but the newest, oldest first: none while proposals stay equal, so that they need no memory of the heap.
+  private(set) var older: [Entry] = []
+  /// The newest value; nil when there is none at all.
+  private(set) var newest: Entry?
+
   /// The values, oldest first.
-  package var entries: [Entry] = []
+  package var entries: [Entry] {
+    get { newest.map { older + [$0] } ?? [] }
+    set {
+      older = Array(newValue.dropLast())
+      newest = newValue.last
+    }
+  }
 
   /// Makes an empty history.
   package init() {}
+
+  /// The oldest value that was proposed after `cutoff`: the window's extreme.
+  func first(since cutoff: Milliseconds) -> Entry? {
+    for entry in older where entry.at > cutoff { return entry }
+    return newest.flatMap { $0.at > cutoff ? $0 : nil }
+  }
+
+  /// The newest value that `matches`.
+  @inline(__always)
+  func last(where matches: (Entry) -> Bool) -> Entry? {
+    if let newest, matches(newest) { return newest }
+    return older.last(where: matches)
+  }
+
+  /// Appends a value made `now`, without those of `cutoff` or before and those that it outlives.
+  @inline(__always)
+  mutating func note(
+    _ replicas: Int, at now: Milliseconds, cutoff: Milliseconds, isOutlived: (Int, Int) -> Bool
+  ) {
+    // The clock may have stepped back: proposals from the future count as made now, lest they hold for ever.
+    func kept(_ entry: Entry) -> Entry? {
+      let at = min(entry.at, now)
+      return at > cutoff && !isOutlived(entry.replicas, replicas) ? Entry(replicas: entry.replicas, at: at) : nil
+    }
+    if !older.isEmpty, older.contains(where: { kept($0) != $0 }) { older = older.compactMap(kept) }
+    if let entry = newest.flatMap(kept) { older.append(entry) }
+    newest = Entry(replicas: replicas, at: now)
+    guard older.count >= Self.capacity else { return }
+    // The oldest value holds more than its successor; it takes over the successor's longer life.
+    older[0].at = older[1].at
+    older.remove(at: 1)
+  }
 }
 
 /// Changes of the count, as far back as rate policies look.

@@ -98,6 +98,21 @@ private let metricRules: [Rule] = [
     name: "unknown type", spec: metric("Promethues", "resource", [:]), path: "spec.metrics[0].type",
     value: "Promethues", fix: "write Prometheus"),
   Rule(
+    name: "resource that nobody measures",
+    spec: metric(
+      "Resource", "resource",
+      ["name": "nvidia.com/gpu", "target": ["type": "AverageValue", "averageValue": "1"]]),
+    path: "spec.metrics[0].resource.name", value: "nvidia.com/gpu", fix: "cpu or memory"),
+  Rule(
+    name: "container resource that nobody measures",
+    spec: metric(
+      "ContainerResource", "containerResource",
+      [
+        "name": "ephemeral-storage", "container": "worker",
+        "target": ["type": "AverageValue", "averageValue": "1"],
+      ]),
+    path: "spec.metrics[0].containerResource.name", value: "ephemeral-storage", fix: "cpu or memory"),
+  Rule(
     name: "band inverted", spec: cpu(["type": "Band", "lower": 85, "upper": 70]), path: "\(target).lower", value: "85",
     fix: "below 70"),
   Rule(

@@ -272,7 +272,7 @@ enum Difference: String, CaseIterable, Sendable {
 
   /// Whether the utilisation cut to whole percent is inside the tolerance.
   private static func isInsideWhenCut(_ vector: HPAVector) -> Bool {
-    guard let target = vector.input.target_utilization, case .workers(let samples) = vector.reading else {
+    guard let target = vector.input.target_utilization, case .workers = vector.reading else {
       return false
     }
     var limits = DecisionLimits()
@@ -283,8 +283,10 @@ enum Difference: String, CaseIterable, Sendable {
     if case .containerResource(let resource, let container) = vector.metric.source {
       (question.resource, question.container) = (resource, container)
     }
-    let groups = UtilizationCalculator(now: start, limits: limits).groups(
-      vector.workers.sorted { $0.name < $1.name }, samples.samples, question)
+    let input = DecisionInput(
+      now: start, specReplicas: vector.current, statusReplicas: vector.current, workers: vector.workers,
+      readings: [vector.reading])
+    let groups = UtilizationCalculator(now: start, limits: limits).groups(input, row: 0, question)
     let isOver = groups.usage * 100 > groups.requests * UInt128(target)
     let load =
       isOver

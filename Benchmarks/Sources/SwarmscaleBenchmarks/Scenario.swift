@@ -30,6 +30,14 @@ struct DecisionFleet {
     var state = DecisionState()
     /// What is observed at even and at odd passes.
     var inputs: [DecisionInput]
+
+    /// Decides from one of the inputs, and remembers; gives the count.
+    mutating func decide(_ parity: Int, now: Timestamp) -> Int {
+      inputs[parity].now = now
+      let plan = ScalingDecision.decide(spec, state, inputs[parity])
+      state = plan.state
+      return plan.desiredReplicas
+    }
   }
 
   /// The reference's side of one object.
@@ -60,11 +68,7 @@ struct DecisionFleet {
     var sum = 0
     let now = nextPass()
     for index in objects.indices {
-      objects[index].inputs[pass % 2].now = now
-      let object = objects[index]
-      let plan = ScalingDecision.decide(object.spec, object.state, object.inputs[pass % 2])
-      sum &+= plan.desiredReplicas
-      objects[index].state = plan.state
+      sum &+= objects[index].decide(pass % 2, now: now)
     }
     return sum
   }

@@ -134,10 +134,11 @@ extension Validator {
       report(.required, path, "the name of the resource is missing", fix: "write cpu or memory")
       return
     }
+    // The HPA takes any name, and then never gets a number: nodes report these two only.
     if name != "cpu", name != "memory" {
-      advise(
-        path, value: name, "metrics.k8s.io usually serves cpu and memory only; others stay unknown",
-        fix: "write cpu or memory, or use type Pods or Prometheus")
+      report(
+        .notSupported, path, value: name, "metrics.k8s.io serves cpu and memory only, so it could never be read",
+        fix: "write cpu or memory, or use type Pods or Prometheus for a number of the workers' own")
     }
   }
 
