@@ -13,7 +13,9 @@ struct Exchange {
 
   /// Answers. Returns whether the connection goes on.
   func answer() async throws -> Bool {
-    if let text = request.request.header("x-mock-now"), let moment = MockTime(rfc3339: text) { clock.advance(to: moment) }
+    if let text = request.request.header("x-mock-now"), let moment = MockTime(rfc3339: text) {
+      clock.advance(to: moment)
+    }
     let (message, now) = (request.request, clock.now)
     switch server.withAPI({ $0.respond(to: message, at: now) }) {
     case .complete(let reply): return try await send(reply)

@@ -143,7 +143,8 @@ package final class MockClaudeServer: Sendable {
       }
       pending = request
       if case .slowRead(let rate)? = request.slowness {
-        try await clock.sleep(until: clock.now + .nanoseconds(Int64(buffer.readableBytes) * 1_000_000_000 / Int64(rate)))
+        try await clock.sleep(
+          until: clock.now + .nanoseconds(Int64(buffer.readableBytes) * 1_000_000_000 / Int64(rate)))
       }
       return nil
     case .end:

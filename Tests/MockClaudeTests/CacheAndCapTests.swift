@@ -8,7 +8,8 @@ import Testing
   func visibility() throws {
     var engine = MockClaudeEngine(configuration: exact(), start: start)
     let first = try #require(engine.admit(request(input: 10_000, cache: prefix), at: start).generation)
-    let cold = try #require(engine.admit(request(input: 10_000, cache: prefix), at: start + .milliseconds(999)).generation)
+    let cold = try #require(
+      engine.admit(request(input: 10_000, cache: prefix), at: start + .milliseconds(999)).generation)
     let warm = try #require(engine.admit(request(input: 10_000, cache: prefix), at: start + .seconds(1)).generation)
     for generation in [first, cold] {
       #expect(generation.usage.cacheCreationTokens == 8000)
@@ -24,7 +25,8 @@ import Testing
     func reads(_ plan: CachePlan, _ seconds: [Int]) -> [Int] {
       var engine = MockClaudeEngine(configuration: exact(), start: start)
       return seconds.map { second in
-        engine.admit(request(input: 10_000, cache: plan), at: start + .seconds(second)).generation?.usage.cacheReadTokens ?? -1
+        engine.admit(request(input: 10_000, cache: plan), at: start + .seconds(second)).generation?.usage
+          .cacheReadTokens ?? -1
       }
     }
     #expect(reads(prefix, [0, 299, 595, 900]) == [0, 8000, 8000, 0])
@@ -136,7 +138,8 @@ import Testing
     for text in [
       "overloaded", "overloaded;retry-after=5", "internal-error", "unavailable", "timeout", "bad-gateway",
       "unknown-gateway", "challenge", "reset-before-headers", "stall-before-headers", "slow-read;bytes-per-second=10",
-      "stream-error-at-once;type=rate_limit_error", "stream-error;after=20;type=overloaded_error", "reset-after-headers",
+      "stream-error-at-once;type=rate_limit_error", "stream-error;after=20;type=overloaded_error",
+      "reset-after-headers",
       "reset;after=3", "stall;after=3", "close;after=3", "end-without-stop;after=3",
     ] {
       #expect(try Fault(text).description == text)

@@ -6,7 +6,8 @@ func post(_ body: String, path: String = "/v1/messages?beta=true", headers: [Hea
   let names = Set(headers.map(\.name))
   let usual: [HeaderField] = [("x-api-key", "any"), ("anthropic-version", "2023-06-01")]
   return APIRequest(
-    method: "POST", target: path, headers: usual.filter { !names.contains($0.name) } + headers, body: .bytes(Array(body.utf8)))
+    method: "POST", target: path, headers: usual.filter { !names.contains($0.name) } + headers,
+    body: .bytes(Array(body.utf8)))
 }
 
 let hello =
@@ -65,9 +66,11 @@ func events(_ script: StreamScript) throws -> [(name: String, data: JSONValue)] 
     #expect(begin["input_tokens"]?.integer == end["input_tokens"]?.integer)
   }
 
-  @Test("message_start and message_delta differ where that is asked for", arguments: [
-    (StreamStyle.InputUsage.delta, 0), (.corrected, 4),
-  ])
+  @Test(
+    "message_start and message_delta differ where that is asked for",
+    arguments: [
+      (StreamStyle.InputUsage.delta, 0), (.corrected, 4),
+    ])
   func usageStyles(style: StreamStyle.InputUsage, expected: Int) throws {
     let list = try events(script(hello, exact { $0.stream.inputUsage = style }))
     let true_ = try #require(list.first { $0.name == "message_delta" }?.data["usage"]?["input_tokens"]?.integer)
@@ -121,9 +124,11 @@ func events(_ script: StreamScript) throws -> [(name: String, data: JSONValue)] 
     #expect(whole.frames[0].pieces(of: 7).flatMap { $0 } == Array(whole.frames[0].text.utf8))
   }
 
-  @Test("An in-stream error comes before any content or after so many tokens", arguments: [
-    ("stream-error-at-once", 1), ("stream-error", 2), ("stream-error;after=7", 6),
-  ])
+  @Test(
+    "An in-stream error comes before any content or after so many tokens",
+    arguments: [
+      ("stream-error-at-once", 1), ("stream-error", 2), ("stream-error;after=7", 6),
+    ])
   func streamErrors(fault: String, count: Int) throws {
     var api = MockClaudeAPI(configuration: exact(), start: start)
     let generation = try #require(
@@ -178,10 +183,13 @@ func events(_ script: StreamScript) throws -> [(name: String, data: JSONValue)] 
     #expect(stale.header("anthropic-ratelimit-requests-reset") == (start + .seconds(1)).rfc3339)
   }
 
-  @Test("retry-after takes every form that clients have met", arguments: [
-    (HeaderSwitches.RetryAfterForm.seconds, nil, "1"), (.float, nil, "1.0"), (.seconds, 62_291, "62291"), (.seconds, 0, "0"),
-    (.httpDate, nil, MockTime(seconds: 1_790_000_001).httpDate), (.omitted, nil, nil),
-  ] as [(HeaderSwitches.RetryAfterForm, Int?, String?)])
+  @Test(
+    "retry-after takes every form that clients have met",
+    arguments: [
+      (HeaderSwitches.RetryAfterForm.seconds, nil, "1"), (.float, nil, "1.0"), (.seconds, 62_291, "62291"),
+      (.seconds, 0, "0"),
+      (.httpDate, nil, MockTime(seconds: 1_790_000_001).httpDate), (.omitted, nil, nil),
+    ] as [(HeaderSwitches.RetryAfterForm, Int?, String?)])
   func retryAfterForms(form: HeaderSwitches.RetryAfterForm, override: Int?, expected: String?) throws {
     var api = MockClaudeAPI(
       configuration: limited(requests: 60, depth: 1) {
@@ -247,7 +255,8 @@ func events(_ script: StreamScript) throws -> [(name: String, data: JSONValue)] 
       let messages = (0..<turns).map { turn in
         let marker = turn == turns - 1 ? #","cache_control":{"type":"ephemeral"}"# : ""
         let text = String(repeating: "word \(turn) ", count: 1000)
-        return #"{"role":"\#(turn % 2 == 0 ? "user" : "assistant")","content":[{"type":"text","text":"\#(text)"\#(marker)}]}"#
+        return
+          #"{"role":"\#(turn % 2 == 0 ? "user" : "assistant")","content":[{"type":"text","text":"\#(text)"\#(marker)}]}"#
       }
       return #"{"model":"claude-sonnet-4-5","max_tokens":10,"messages":[\#(messages.joined(separator: ","))]}"#
     }
@@ -264,7 +273,8 @@ func events(_ script: StreamScript) throws -> [(name: String, data: JSONValue)] 
     var api = MockClaudeAPI(configuration: exact(), start: start)
     func get(_ path: String, _ key: String) throws -> HTTPReply {
       let headers: [HeaderField] = [("x-api-key", key)]
-      return try #require(api.respond(to: APIRequest(method: "GET", target: path, headers: headers), at: start).complete)
+      return try #require(
+        api.respond(to: APIRequest(method: "GET", target: path, headers: headers), at: start).complete)
     }
     #expect(try get("/v1/organizations/rate_limits", "sk-ant-api").status == 403)
     let all = try JSONReader.read(Array(get("/v1/organizations/rate_limits", "sk-ant-admin01").body.utf8))

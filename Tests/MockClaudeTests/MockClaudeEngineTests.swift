@@ -30,7 +30,8 @@ func limited(
 }
 
 func request(
-  input: Int = 1000, output: Int? = nil, maxTokens: Int = 128_000, cache: CachePlan = CachePlan(), identity: UInt64? = nil
+  input: Int = 1000, output: Int? = nil, maxTokens: Int = 128_000, cache: CachePlan = CachePlan(),
+  identity: UInt64? = nil
 ) -> MessageRequest {
   MessageRequest(
     account: account, model: sonnet, inputTokens: input, outputTokens: output, maxTokens: maxTokens, cache: cache,

@@ -53,7 +53,8 @@ extension MockClaudeAPI {
       engine = MockClaudeEngine(configuration: engine.configuration, start: engine.now)
     default:
       throw APIError.notFound(
-        "known are GET /admin/oracle, GET /admin/requests and POST /admin/limits, faults, foreign, settings, clock, reset")
+        "known are GET /admin/oracle, GET /admin/requests and POST /admin/limits, faults, foreign, settings, clock, reset"
+      )
     }
     return adminReply(200, #"{"ok":true}"#)
   }

@@ -66,7 +66,8 @@ package struct MockClaudeAPI: Sendable {
     case ("POST", 2) where parts == ["v1", "messages"]: return try messages(request, account)
     case ("POST", 3) where parts == ["v1", "messages", "count_tokens"]: return try countTokens(request, account)
     case ("POST", 3) where parts == ["v1", "messages", "batches"]: return try createBatch(request, account)
-    case ("GET", 4) where parts.starts(with: ["v1", "messages", "batches"]): return try batch(parts[3], request, account)
+    case ("GET", 4) where parts.starts(with: ["v1", "messages", "batches"]):
+      return try batch(parts[3], request, account)
     case ("GET", 2) where parts == ["v1", "models"]: return try models(request, account)
     case ("GET", 3) where parts.starts(with: ["v1", "models"]): return try model(parts[2], request, account)
     case ("GET", 3) where parts == ["v1", "organizations", "rate_limits"]:
@@ -127,7 +128,9 @@ package struct MockClaudeAPI: Sendable {
     let script = StreamScript(
       generation, style: engine.configuration.stream, tokensPerDelta: engine.configuration.pace.tokensPerDelta)
     let type: HeaderField = ("content-type", "text/event-stream; charset=utf-8")
-    return (HTTPReply(status: 200, headers: success(generation) + [type, ("cache-control", "no-cache")], body: ""), script)
+    return (
+      HTTPReply(status: 200, headers: success(generation) + [type, ("cache-control", "no-cache")], body: ""), script
+    )
   }
 
   /// The response of a generation without stream, which has ended.
@@ -156,7 +159,8 @@ package struct MockClaudeAPI: Sendable {
   /// An event for a stream that the limiter cut.
   package var cutEvent: String {
     StreamScript.errorEvent(
-      type: "rate_limit_error", message: "This request would exceed your rate limit", style: engine.configuration.stream)
+      type: "rate_limit_error", message: "This request would exceed your rate limit", style: engine.configuration.stream
+    )
   }
 
   // MARK: Errors
@@ -266,9 +270,11 @@ package struct MockClaudeAPI: Sendable {
         return #"{"type":"\#(limit.dimension.limiterType)","value":\#(limit.value)\#(organization)}"#
       }
       let name = JSONValue.literal(row.group.name)
-      return #"{"type":"rate_limit","id":\#(name),"group_type":"model_group","group":{"id":\#(name),"type":"model_group","#
+      return
+        #"{"type":"rate_limit","id":\#(name),"group_type":"model_group","group":{"id":\#(name),"type":"model_group","#
         + #""display_name":\#(JSONValue.literal(row.group.displayName))},"models":["#
-        + row.group.models.map(JSONValue.literal).joined(separator: ",") + "],\"limits\":[\(limits.joined(separator: ","))]}"
+        + row.group.models.map(JSONValue.literal).joined(separator: ",")
+        + "],\"limits\":[\(limits.joined(separator: ","))]}"
     }
     return ok(#"{"data":[\#(data.joined(separator: ","))],"has_more":false,"next_page":null}"#, account)
   }

@@ -56,7 +56,8 @@ package struct APIError: Error, Hashable, Sendable {
     case .unavailable: self.init(503, "api_error", "Service unavailable", shouldRetry: false)
     case .timeout: self.init(504, "timeout_error", "Request timed out")
     case .badGateway: self.init(502, "api_error", "Bad gateway", page: "502: Bad gateway")
-    case .unknownGateway: self.init(520, "api_error", "Unknown error", page: "520: Web server is returning an unknown error")
+    case .unknownGateway:
+      self.init(520, "api_error", "Unknown error", page: "520: Web server is returning an unknown error")
     case .challenge: self.init(403, "permission_error", "Challenge", page: "Just a moment...")
     case .resetBeforeHeaders, .stallBeforeHeaders, .slowRead, .inStream: return nil
     }

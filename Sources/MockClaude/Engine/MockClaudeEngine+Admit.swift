@@ -112,7 +112,8 @@ extension MockClaudeEngine {
     }
     guard let failed = needs.first(where: { !passes($0) }) else { return nil }
     let waits = needs.map { need -> Duration? in
-      isOutput(need.dimension) ? buckets[need.bucket].waitUntilPositive : buckets[need.bucket].wait(for: Int64(need.tokens))
+      isOutput(need.dimension)
+        ? buckets[need.bucket].waitUntilPositive : buckets[need.bucket].wait(for: Int64(need.tokens))
     }
     let wait = waits.contains(nil) ? nil : waits.compactMap { $0 }.max()
     return rateError(
@@ -170,7 +171,8 @@ extension MockClaudeEngine {
 
   /// The input that the organisation's cache-aware limit counts.
   private func chargedInput(_ needs: [Need]) -> Int {
-    needs.first { $0.workspace == nil && ($0.dimension == .inputTokens || $0.dimension == .fastInputTokens) }?.actual ?? 0
+    needs.first { $0.workspace == nil && ($0.dimension == .inputTokens || $0.dimension == .fastInputTokens) }?.actual
+      ?? 0
   }
 
   private mutating func plan(

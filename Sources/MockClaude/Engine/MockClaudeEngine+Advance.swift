@@ -129,7 +129,8 @@ extension MockClaudeEngine {
     func sum(_ left: RateSnapshot.Reading?, _ right: RateSnapshot.Reading?) -> RateSnapshot.Reading? {
       guard let left, let right else { return left ?? right }
       return RateSnapshot.Reading(
-        limit: left.limit + right.limit, remaining: left.remaining + right.remaining, reset: max(left.reset, right.reset))
+        limit: left.limit + right.limit, remaining: left.remaining + right.remaining,
+        reset: max(left.reset, right.reset))
     }
     let organization = pools[pool].buckets
     let own = pools[pool].workspaceBuckets.filter { $0.workspace == account.workspace }

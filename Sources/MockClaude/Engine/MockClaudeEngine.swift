@@ -115,7 +115,8 @@ package struct MockClaudeEngine: Sendable {
 
   private func matches(_ pool: Int, organization: String?, group: String?) -> Bool {
     let key = pools[pool].key
-    return (organization ?? key.organization) == key.organization && (group ?? groups[key.group].name) == groups[key.group].name
+    return (organization ?? key.organization) == key.organization
+      && (group ?? groups[key.group].name) == groups[key.group].name
   }
 
   mutating func apply(_ change: LimitChange, toPool pool: Int) {

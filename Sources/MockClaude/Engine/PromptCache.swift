@@ -69,7 +69,8 @@ struct PromptCache: Sendable {
 
   private static func key(_ request: MessageRequest, _ hash: UInt64) -> Key {
     Key(
-      organization: request.account.organization, workspace: request.account.workspace, model: request.model, hash: hash)
+      organization: request.account.organization, workspace: request.account.workspace, model: request.model, hash: hash
+    )
   }
 
   /// Usage of a request's input side now. Prefixes below `minimum` tokens are not cached.

@@ -31,7 +31,9 @@ struct SpendLedger: Sendable {
   mutating func charge(_ usage: TokenUsage, price: ModelGroup.Price, account: Account) {
     let input =
       price.input
-      * Int64(usage.inputTokens * 100 + usage.cacheCreation5m * 125 + usage.cacheCreation1h * 200 + usage.cacheReadTokens * 10)
+      * Int64(
+        usage.inputTokens * 100 + usage.cacheCreation5m * 125 + usage.cacheCreation1h * 200 + usage.cacheReadTokens * 10
+      )
       / 100
     let cost = input + price.output * Int64(usage.outputTokens)
     organizations[account.organization, default: 0] += cost

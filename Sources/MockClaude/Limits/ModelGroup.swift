@@ -43,7 +43,8 @@ package struct ModelGroup: Hashable, Sendable {
       guard model.hasPrefix(known) else { return false }
       let suffix = model.utf8.dropFirst(known.utf8.count)
       if suffix.isEmpty || suffix.elementsEqual("-latest".utf8) { return true }
-      return suffix.count == 9 && suffix.first == UInt8(ascii: "-") && suffix.dropFirst().allSatisfy { $0 >= 48 && $0 <= 57 }
+      return suffix.count == 9 && suffix.first == UInt8(ascii: "-")
+        && suffix.dropFirst().allSatisfy { $0 >= 48 && $0 <= 57 }
     }
   }
 }
@@ -67,10 +68,12 @@ extension ModelGroup {
       ModelGroup(
         name: "claude-opus-5", displayName: "Claude Opus 5", models: ["claude-opus-5"], limits: usual, price: opus),
       ModelGroup(
-        name: "claude-opus-5-5", displayName: "Claude Opus 5.5", models: ["claude-opus-5-5"], limits: usual, price: opus),
+        name: "claude-opus-5-5", displayName: "Claude Opus 5.5", models: ["claude-opus-5-5"], limits: usual, price: opus
+      ),
       ModelGroup(
         name: "claude-opus-4", displayName: "Claude Opus 4.x",
-        models: ["claude-opus-4-8", "claude-opus-4-7", "claude-opus-4-6", "claude-opus-4-5"], limits: usual, price: opus),
+        models: ["claude-opus-4-8", "claude-opus-4-7", "claude-opus-4-6", "claude-opus-4-5"], limits: usual, price: opus
+      ),
       ModelGroup(name: "claude-sonnet-5", displayName: "Claude Sonnet 5", models: ["claude-sonnet-5"], limits: usual),
       ModelGroup(
         name: "claude-sonnet-5-5", displayName: "Claude Sonnet 5.5", models: ["claude-sonnet-5-5"], limits: usual),

@@ -1,8 +1,10 @@
 /// The words of answers: about four characters a token, the same for the same token number and seed.
 enum AnswerText {
   private static let words = [
-    "a", "we", "the", "and", "for", "this", "that", "test", "work", "file", "then", "with", "count", "which", "result", "so",
-    "it", "now", "run", "code", "line", "value", "check", "is", "of", "to", "in", "as", "budget", "report", "by", "each",
+    "a", "we", "the", "and", "for", "this", "that", "test", "work", "file", "then", "with", "count", "which", "result",
+    "so",
+    "it", "now", "run", "code", "line", "value", "check", "is", "of", "to", "in", "as", "budget", "report", "by",
+    "each",
   ]
 
   /// The text of tokens `first`..<`end`.
@@ -45,7 +47,9 @@ struct AnswerBlock {
     let toolTokens = tool.map { min(max(1, $0.input.utf8.count / 4), total - thinking) } ?? 0
     var blocks: [AnswerBlock] = []
     if thinking > 0 { blocks.append(AnswerBlock(kind: .thinking, first: 0, end: thinking)) }
-    if total - toolTokens > thinking { blocks.append(AnswerBlock(kind: .text, first: thinking, end: total - toolTokens)) }
+    if total - toolTokens > thinking {
+      blocks.append(AnswerBlock(kind: .text, first: thinking, end: total - toolTokens))
+    }
     if let tool { blocks.append(AnswerBlock(kind: .tool(tool), first: total - toolTokens, end: total)) }
     return blocks
   }

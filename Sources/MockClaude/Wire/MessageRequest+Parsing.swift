@@ -46,7 +46,9 @@ extension MessageRequest {
   /// Directives in the last message of the user: `<<out=500>>`, `<<thinking=200>>`, `<<silence=40>>`, `<<fault=NAME>>`,
   /// `<<tool=NAME:{JSON}>>`. Those of earlier turns, which clients repeat in each request, are over.
   private mutating func applyDirectives(in messages: [JSONValue]) throws(APIError) {
-    guard let last = messages.last(where: { $0["role"]?.string == "user" }), let content = last["content"] else { return }
+    guard let last = messages.last(where: { $0["role"]?.string == "user" }), let content = last["content"] else {
+      return
+    }
     let texts = content.string.map { [$0] } ?? content.array?.compactMap { $0["text"]?.string } ?? []
     for text in texts {
       for (key, value) in Self.directives(in: text) {

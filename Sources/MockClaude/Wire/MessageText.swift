@@ -22,7 +22,8 @@ enum MessageText {
   /// The body of an error.
   static func error(_ error: APIError, requestID: String) -> String {
     let details = error.code.map { #","details":{"error_code":\#(JSONValue.literal($0))}"# } ?? ""
-    return #"{"type":"error","error":{"type":\#(JSONValue.literal(error.type)),"message":\#(JSONValue.literal(error.message))"#
+    return
+      #"{"type":"error","error":{"type":\#(JSONValue.literal(error.type)),"message":\#(JSONValue.literal(error.message))"#
       + #"\#(details)},"request_id":"\#(requestID)"}"#
   }
 

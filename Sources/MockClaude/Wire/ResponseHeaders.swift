@@ -20,7 +20,9 @@ struct ResponseHeaders {
   /// What the network in front of the API adds, and all that its own pages carry.
   func edge(now: MockTime) -> [HeaderField] {
     let shown = now + .seconds(configuration.clock.dateSkewSeconds)
-    return [("date", shown.httpDate), ("server", "cloudflare"), ("cf-ray", "0000000000000000-MCK"), ("via", "1.1 mock")]
+    return [
+      ("date", shown.httpDate), ("server", "cloudflare"), ("cf-ray", "0000000000000000-MCK"), ("via", "1.1 mock"),
+    ]
   }
 
   /// The rate headers.

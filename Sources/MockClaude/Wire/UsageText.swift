@@ -3,7 +3,8 @@ enum UsageText {
   /// The complete usage object of a message.
   static func message(_ usage: TokenUsage, _ generation: Generation, output: Int) -> String {
     let fast = generation.request.isFast ? #","speed":"fast""# : ""
-    return "{" + input(usage) + #","output_tokens":\#(output),"service_tier":\#(JSONValue.literal(generation.request.serviceTier))"#
+    return "{" + input(usage)
+      + #","output_tokens":\#(output),"service_tier":\#(JSONValue.literal(generation.request.serviceTier))"#
       + #","inference_geo":"global"\#(fast)}"#
   }
 
