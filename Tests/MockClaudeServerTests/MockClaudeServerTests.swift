@@ -66,10 +66,9 @@ private func exchange(
   func disconnect() async throws {
     var configuration = fast()
     configuration.clock.speed = 1
-    try await MockClaudeServer.withServer(configuration: configuration) { [configuration] server in
-      _ = configuration
+    try await MockClaudeServer.withServer(configuration: configuration) { server in
       _ = try await exchange(server, message("<<out=900>>")) { $0.contains("content_block_delta") }
-      // Frozen until the server has seen the end, then far beyond the end of the answer.
+      // Until the server has seen the end; then far beyond the end of the answer.
       while server.withAPI({ $0.engine.report(at: server.clock.now).pools.first?.running }) != 0 { await Task.yield() }
       server.clock.advance(to: server.clock.now + .seconds(60))
       let charges = server.withAPI { $0.engine.charges(at: server.clock.now) }

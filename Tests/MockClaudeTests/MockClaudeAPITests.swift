@@ -73,9 +73,9 @@ func events(_ script: StreamScript) throws -> [(name: String, data: JSONValue)] 
     ])
   func usageStyles(style: StreamStyle.InputUsage, expected: Int) throws {
     let list = try events(script(hello, exact { $0.stream.inputUsage = style }))
-    let true_ = try #require(list.first { $0.name == "message_delta" }?.data["usage"]?["input_tokens"]?.integer)
+    let truth = try #require(list.first { $0.name == "message_delta" }?.data["usage"]?["input_tokens"]?.integer)
     let begin = try #require(list[0].data["message"]?["usage"]?["input_tokens"]?.integer)
-    #expect(style == .delta ? begin == 0 : begin == true_)
+    #expect(style == .delta ? begin == 0 : begin == truth)
   }
 
   @Test("Frames come at the time of their tokens")
