@@ -1,0 +1,10 @@
+import ArgumentParser
+import MockClaudeCommand
+
+/// MockClaude by itself.
+@main
+enum MockClaudeMain {
+  static func main() async {
+    await MockClaudeCommand.main()
+  }
+}
