@@ -37,7 +37,7 @@ package struct BudgetConfiguration: Hashable, Sendable {
   package var ageing: Duration
   /// How long smaller requests may go before one that doesn't fit. Default 2 s.
   package var bypass: Duration
-  /// How far bypassers may get ahead, as time of the whole budget. Default 1 s.
+  /// How far bypassers of other fleets may get ahead, as time of the whole budget. Default 0.25 s.
   package var bypassLead: Duration
   /// When an unsettled grant expires: the longest request and a margin. Default 660 s.
   package var grantLease: Duration
@@ -77,7 +77,7 @@ package struct BudgetConfiguration: Hashable, Sendable {
     clientLimit = 20_000
     ageing = .seconds(60)
     bypass = .seconds(2)
-    bypassLead = .seconds(1)
+    bypassLead = .milliseconds(250)
     grantLease = .seconds(660)
     shareLease = .seconds(15)
     shareDecay = .seconds(60)

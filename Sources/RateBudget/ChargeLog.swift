@@ -49,6 +49,23 @@ struct ChargeLog: Sendable {
     return before.addingSaturated(after.subtractingSaturated(before).scaled(by: part, over: Self.bin))
   }
 
+  /// The level of a bucket at `end` that had `level` at `start`, fills up to `full`, gets `limit` a minute, and is
+  /// charged with what this log holds; bin by bin, because a full bucket forgets what flows in.
+  func replay(level: Int64, full: Int64, limit: Int64, from start: BudgetTime, to end: BudgetTime) -> Int64 {
+    var level = level
+    var time = start
+    var before = total(at: start)
+    while time < end {
+      let next = min(end, BudgetTime(nanoseconds: (time.nanoseconds / Self.bin + 1) * Self.bin))
+      let inflow = limit.scaled(by: next.nanoseconds(since: time), over: minuteNanoseconds)
+      let after = total(at: next)
+      level = min(full, level.addingSaturated(inflow)).subtractingSaturated(after.subtractingSaturated(before))
+      before = after
+      time = next
+    }
+    return min(full, level)
+  }
+
   /// What was charged in the last `window` (at most 63 s), never negative.
   func sum(over window: Duration = .seconds(60), now: BudgetTime) -> Int64 {
     let start = BudgetTime(nanoseconds: now.nanoseconds.subtractingSaturated(window.wholeNanoseconds))

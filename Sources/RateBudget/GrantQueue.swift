@@ -378,12 +378,15 @@ struct GrantQueue: Sendable {
       if let ticket = liveFront(client: client, level: level) { found.append(ticket) }
       place += 1
     }
-    let limit = fleets[first.fleet].tag.addingSaturated(lead)
+    let start = fleets[first.fleet].tag
+    let limit = start.addingSaturated(lead)
     var set: [Flow] = []
     while set.count <= width, let flow = flows[level].first, flow.tag <= limit {
       flows[level].pop()
       set.append(Flow(tag: fleets[flow.fleet].tag, fleet: flow.fleet))
-      guard flow.fleet != first.fleet, fleets[flow.fleet].tag <= limit else { continue }
+      // A lead is the same amount for each fleet: tags move by cost over weight.
+      let own = start.addingSaturated(lead / fleets[flow.fleet].weight)
+      guard flow.fleet != first.fleet, fleets[flow.fleet].tag <= own else { continue }
       if let ticket = frontTicket(fleet: flow.fleet, level: level) { found.append(ticket) }
     }
     for flow in set { flows[level].push(flow) }

@@ -41,9 +41,7 @@ struct UpstreamGauge: Sendable {
     defer { base = (remaining, time) }
     // The charge log reaches back a minute; older bases say nothing.
     guard elapsed <= minuteNanoseconds else { return }
-    let own = log.total(at: time).subtractingSaturated(log.total(at: last.at))
-    let inflow = limit.scaled(by: elapsed, over: minuteNanoseconds)
-    let predicted = min(full, last.level.addingSaturated(inflow).subtractingSaturated(own))
+    let predicted = log.replay(level: last.level, full: full, limit: limit, from: last.at, to: time)
     var difference = predicted.subtractingSaturated(remaining)
     // A full bucket hides what was used before it filled up; an empty one hides its debt.
     if remaining >= full - rounding { difference = min(difference, 0) }
