@@ -65,7 +65,7 @@ extension GroupBudget {
     case .rateLimited(let retryAfter):
       count(.rate, now: now)
       if let exhausted = headers.exhausted { lanes[exhausted.rawValue].drain(now: now) }
-      if target.penalise(now: now) { steer(now: now) }
+      penalise(headers.exhausted ?? binding, now: now)
       return hold(lease, for: retryAfter ?? .seconds(5), now: now, using: &generator)
     case .rampLimited(let retryAfter):
       count(.ramp, now: now)
@@ -83,6 +83,15 @@ extension GroupBudget {
   package mutating func resume(now: BudgetTime) {
     pause = nil
     wakeAt = now
+  }
+
+  /// An unexpected 429 lowers the target; one that came while more was granted than flows in shortens the burst.
+  private mutating func penalise(_ dimension: Dimension, now: BudgetTime) {
+    let lane = lanes[dimension.rawValue]
+    let recent = lane.log.sum(over: .seconds(5), now: now)
+    let isBurst = recent > lane.bucket.rate / 12 * 11 / 10
+    let isChanged = isBurst ? target.shorten(now: now) : target.penalise(now: now)
+    if isChanged { steer(now: now) }
   }
 
   mutating func count(_ kind: RejectionKind, now: BudgetTime) {

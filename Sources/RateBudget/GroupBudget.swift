@@ -165,6 +165,7 @@ package struct GroupBudget: Sendable {
       rate = max(rate, limit / 100)
       if let learned { rate = min(rate, max(learned[lane.dimension], limit / 20)) }
       var depth = limit.scaled(by: configuration.burst.wholeNanoseconds, over: minuteNanoseconds)
+      depth = depth.scaled(by: target.burstFactor(at: now), over: million)
       if let shape = lane.gauge.depth { depth = min(depth, shape) }
       if let share {
         rate = min(rate, share[lane.dimension])
