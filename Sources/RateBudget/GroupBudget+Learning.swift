@@ -1,0 +1,148 @@
+/// The kinds of answers that say no.
+package enum RejectionKind: Int, Hashable, Sendable, CaseIterable {
+  /// 429: too fast.
+  case rate
+  /// 429: growing too fast.
+  case ramp
+  /// Money has run out.
+  case spend
+  /// 529 and other failures of upstream.
+  case overloaded
+}
+
+/// What to do with a request that upstream answered with a rejection.
+package enum RejectionDecision: Hashable, Sendable {
+  /// It waits again, at the head of its line, not before the given time; `advance` grants it.
+  case requeued(notBefore: BudgetTime)
+  /// Its client must be told at once, with `x-should-retry: false` unless the refusal is worth retrying.
+  case tellClient(Refusal)
+  /// The grant isn't known (settled or expired): nothing was given back, the budget has taken note.
+  case unknown
+}
+
+extension GroupBudget {
+  /// Takes in the headers of a response that arrived at `now`.
+  ///
+  /// Limits count at once, up and down. What remained is a measurement at the response's own date; responses older than
+  /// the newest one taken in are ignored.
+  package mutating func observe(_ headers: RateHeaders, now: BudgetTime) {
+    guard !headers.isEmpty else { return }
+    var measured = now
+    if let date = headers.date {
+      measured = clock.observe(date, now: now)
+      if let newestDate, date < newestDate { return }
+      newestDate = date
+    }
+    var isChanged = false
+    for index in lanes.indices {
+      let reading = headers.readings[lanes[index].dimension]
+      if let limit = reading.limit, limit > 0 {
+        let micro = Self.micro(limit)
+        isChanged = isChanged || micro != lanes[index].limit
+        lanes[index].follow(limit: micro, source: .headers, burst: configuration.burst, now: now)
+      }
+      let untilFull: Duration? = reading.reset.flatMap { reset in headers.date.map { max(.zero, reset - $0) } }
+      lanes[index].observe(reading, untilFull: untilFull, at: measured, now: now)
+    }
+    if isChanged { steer(now: now) }
+    wakeAt = now
+  }
+
+  /// Takes in an error answer to a grant. `generator` spreads the next attempts of requests that were told the same
+  /// retry-after; none comes before it.
+  package mutating func reject(
+    _ id: GrantID, verdict: UpstreamVerdict, headers: RateHeaders = RateHeaders(), now: BudgetTime,
+    using generator: inout some RandomNumberGenerator
+  ) -> RejectionDecision {
+    observe(headers, now: now)
+    let lease = leases[id]
+    if let lease { _ = giveBack(lease, now: now) }
+    switch verdict {
+    case .settled: return .unknown
+    case .overloaded:
+      count(.overloaded, now: now)
+      return requeue(lease, wait: .zero, spread: .zero, now: now, using: &generator)
+    case .rateLimited(let retryAfter):
+      count(.rate, now: now)
+      if let exhausted = headers.exhausted { lanes[exhausted.rawValue].drain(now: now) }
+      penalise(headers.exhausted ?? binding, now: now)
+      return hold(lease, for: retryAfter ?? .seconds(5), now: now, using: &generator)
+    case .rampLimited(let retryAfter):
+      count(.ramp, now: now)
+      for index in lanes.indices { lanes[index].ramp.refuse(now: now) }
+      return hold(lease, for: retryAfter ?? .seconds(10), now: now, using: &generator)
+    case .spendLimited(let code, let retryAfter):
+      count(.spend, now: now)
+      let refusal = Refusal.upstreamSpendLimit(code: code)
+      stop(for: retryAfter ?? configuration.spendProbe, refusal: refusal, now: now)
+      return lease == nil ? .unknown : .tellClient(refusal)
+    }
+  }
+
+  /// Ends a pause that money has caused: somebody has raised the limit.
+  package mutating func resume(now: BudgetTime) {
+    pause = nil
+    wakeAt = now
+  }
+
+  /// An unexpected 429 lowers the target; one that came while more was granted than flows in shortens the burst.
+  private mutating func penalise(_ dimension: Dimension, now: BudgetTime) {
+    let lane = lanes[dimension.rawValue]
+    let recent = lane.log.sum(over: .seconds(5), now: now)
+    let isBurst = recent > lane.bucket.rate / 12 * 11 / 10
+    let isChanged = isBurst ? target.shorten(now: now) : target.penalise(now: now)
+    if isChanged { steer(now: now) }
+  }
+
+  mutating func count(_ kind: RejectionKind, now: BudgetTime) {
+    rejections[kind.rawValue].add(1, at: now)
+  }
+
+  /// Nothing is sent before `wait` is over; a wait that is longer than requests are held is told to everybody at once.
+  private mutating func hold(
+    _ lease: Lease?, for wait: Duration, now: BudgetTime, using generator: inout some RandomNumberGenerator
+  ) -> RejectionDecision {
+    guard wait <= configuration.longestPause else {
+      let refusal = Refusal.upstreamPause(retryAfter: wait)
+      stop(for: min(wait, .seconds(86_400)), refusal: refusal, now: now)
+      return lease == nil ? .unknown : .tellClient(refusal)
+    }
+    let until = now + wait
+    if pause == nil || (pause?.refusal == nil && (pause?.until ?? until) < until) {
+      pause = Pause(until: until, refusal: nil)
+    }
+    // A quarter of the wait, between one and ten seconds: the longer upstream is full, the gentler the return.
+    let spread = Duration.nanoseconds(
+      (wait.wholeNanoseconds / 4).clamped(to: secondNanoseconds...(10 * secondNanoseconds)))
+    return requeue(lease, wait: wait, spread: spread, now: now, using: &generator)
+  }
+
+  private mutating func stop(for wait: Duration?, refusal: Refusal, now: BudgetTime) {
+    pause = Pause(until: wait.map { now + $0 }, refusal: refusal)
+    wakeAt = now
+  }
+
+  private mutating func requeue(
+    _ lease: Lease?, wait: Duration, spread: Duration, now: BudgetTime,
+    using generator: inout some RandomNumberGenerator
+  ) -> RejectionDecision {
+    guard let lease else { return .unknown }
+    let limit = max(spread.wholeNanoseconds, 1)
+    let jitter: Duration = spread > .zero ? .nanoseconds(Int64.random(in: 1...limit, using: &generator)) : .zero
+    let notBefore = now + wait + jitter
+    guard notBefore < lease.request.deadline else {
+      return .tellClient(.deadlineBeforeRetry(retryAfter: wait + jitter))
+    }
+    enqueue(
+      lease.request, attempt: lease.attempt + 1, submitted: lease.submitted, notBefore: notBefore, now: now)
+    return .requeued(notBefore: notBefore)
+  }
+
+  /// The refusal that everybody gets now. When its time is over one request is let through: if it succeeds, so may all.
+  func standingRefusal(now: BudgetTime) -> Refusal? {
+    guard let pause, let refusal = pause.refusal else { return nil }
+    if let until = pause.until, until <= now, pause.probe == nil { return nil }
+    guard case .upstreamPause = refusal, let until = pause.until else { return refusal }
+    return .upstreamPause(retryAfter: max(.seconds(1), until - now))
+  }
+}

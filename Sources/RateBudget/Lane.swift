@@ -1,0 +1,80 @@
+/// One dimension of a budget: its limit, its bucket and what is known of upstream. Amounts are micro-units.
+struct Lane: Sendable {
+  /// What it counts.
+  let dimension: Dimension
+  /// The limit a minute; nil: nothing limits this dimension.
+  private(set) var limit: Int64?
+  /// Where the limit is known from.
+  private(set) var source = LimitSource.assumed
+  /// What may be granted now.
+  private(set) var bucket: TokenBucket
+  /// What was charged.
+  private(set) var log = ChargeLog()
+  /// What upstream reports.
+  var gauge = UpstreamGauge()
+  /// How fast use may grow.
+  var ramp = RampLimiter()
+  /// Since when the 60-second use or the queue has been what it is; set once a second.
+  var used: Int64 = 0
+
+  /// Makes a lane with a full bucket, or an empty one.
+  init(_ dimension: Dimension, limit: Int64?, source: LimitSource, burst: Duration, isFull: Bool, now: BudgetTime) {
+    self.dimension = dimension
+    self.limit = limit
+    self.source = source
+    let depth = (limit ?? 0).scaled(by: burst.wholeNanoseconds, over: minuteNanoseconds)
+    bucket = TokenBucket(
+      rate: limit ?? 0, depth: depth, window: limit ?? 0, level: isFull ? depth : 0, now: now)
+  }
+
+  /// Takes an amount out of the bucket and notes it; a negative one goes back.
+  mutating func charge(_ amount: Int64, now: BudgetTime) {
+    guard amount != 0 else { return }
+    log.add(amount, at: now)
+    if limit != nil { bucket.take(amount, now: now) }
+  }
+
+  /// Notes an amount without taking it: use in the past.
+  mutating func note(_ amount: Int64, now: BudgetTime) {
+    log.add(amount, at: now)
+  }
+
+  /// Follows a limit. The same value changes nothing; another one scales the balance.
+  mutating func follow(limit newLimit: Int64?, source newSource: LimitSource, burst: Duration, now: BudgetTime) {
+    defer { source = newSource }
+    guard newLimit != limit else { return }
+    if let old = limit, let new = newLimit, old > 0 {
+      bucket.scale(by: new, over: old, now: now)
+    } else {
+      let new = newLimit ?? 0
+      bucket = TokenBucket(
+        rate: new, depth: new.scaled(by: burst.wholeNanoseconds, over: minuteNanoseconds), window: new, level: 0,
+        now: now)
+    }
+    limit = newLimit
+    gauge.reset()
+  }
+
+  /// Sets inflow and depth.
+  mutating func steer(rate: Int64, depth: Int64, now: BudgetTime) {
+    bucket.setRate(rate, now: now)
+    bucket.setDepth(depth, now: now)
+  }
+
+  /// Takes in what remained upstream at `time`: the balance is never above that, less what was charged since.
+  mutating func observe(_ reading: RateHeaders.Reading, untilFull: Duration?, at time: BudgetTime, now: BudgetTime) {
+    guard let limit, limit > 0, let remaining = reading.remaining else { return }
+    let level = Swift.min(Swift.max(remaining, 0), 1_000_000_000_000) * TokenBucket.unit
+    let rounding = dimension.headerRounding * TokenBucket.unit
+    gauge.observe(remaining: level, untilFull: untilFull, limit: limit, rounding: rounding, at: time, log: log)
+    let since = log.total.subtractingSaturated(log.total(at: time))
+    let inflow = limit.scaled(by: now.nanoseconds(since: time), over: minuteNanoseconds)
+    bucket.lower(
+      to: level.addingSaturated(rounding).addingSaturated(inflow).subtractingSaturated(since), now: now)
+  }
+
+  /// Takes everything: upstream has said that nothing is left.
+  mutating func drain(now: BudgetTime) {
+    bucket.lower(to: 0, now: now)
+  }
+}

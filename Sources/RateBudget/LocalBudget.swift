@@ -1,0 +1,62 @@
+/// A pod's side of the budget: it mirrors what the coordinator grants, and grants by itself, within the pod's share,
+/// while the coordinator can't be reached.
+///
+/// Mirroring is what makes the change-over safe: a pod that has just used more than its share is in debt when it starts
+/// to be alone, an idle one has a full bucket, and together they have no more than the burst allowance.
+package struct LocalBudget: Sendable {
+  /// The budget; use its `submit`, `advance` and so on only while `isAlone`.
+  package var budget: GroupBudget
+  private var policy: SharePolicy
+
+  /// Makes the budget of a pod that isn't connected yet: until it is told a share it has the floor of `initial`.
+  package init(configuration: BudgetConfiguration, initial: Share, now: BudgetTime) {
+    budget = GroupBudget(configuration: configuration, now: now)
+    policy = SharePolicy(
+      share: Share(rates: initial.floor, floor: initial.floor, lease: initial.lease, decay: initial.decay))
+    policy.lose(now: now)
+    follow(now: now)
+  }
+
+  /// Whether the pod grants by itself.
+  package var isAlone: Bool { policy.lostSince != nil }
+
+  /// The share that was told last; a new coordinator is told it.
+  package var share: Share { policy.share }
+
+  /// Takes in a share from the coordinator.
+  package mutating func tell(_ share: Share, now: BudgetTime) {
+    policy.tell(share)
+    follow(now: now)
+  }
+
+  /// Notes that the coordinator is there again: full rights at once. Returns what to tell it: the share that is held and
+  /// the grants that aren't settled. Requests that wait here are to be submitted there; they are no longer here.
+  package mutating func connect(now: BudgetTime) -> (share: Share, outstanding: [AdoptedGrant], waiting: [GrantID]) {
+    policy.recover()
+    follow(now: now)
+    let waiting = budget.queue.waitingIDs
+    for id in waiting { budget.cancel(id, now: now) }
+    return (policy.share, budget.outstanding(now: now), waiting)
+  }
+
+  /// Notes that the coordinator is lost. Submit what waited there to `budget`.
+  package mutating func lose(now: BudgetTime) {
+    policy.lose(now: now)
+    follow(now: now)
+  }
+
+  /// Notes a grant of the coordinator.
+  package mutating func mirror(_ request: GrantRequest, now: BudgetTime) {
+    budget.adopt(AdoptedGrant(request: request), charging: true, now: now)
+  }
+
+  /// Grants what fits now; nothing while connected.
+  package mutating func advance(now: BudgetTime) -> [Outcome] {
+    follow(now: now)
+    return isAlone ? budget.advance(now: now) : []
+  }
+
+  private mutating func follow(now: BudgetTime) {
+    budget.setShare(policy.rates(at: now), now: now)
+  }
+}
