@@ -14,6 +14,7 @@ let package = Package(
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
+    .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
     .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
     // Without its default traits: no swift-configuration, and FoundationEssentials instead of Foundation.
     .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0", traits: []),
@@ -45,6 +46,28 @@ let package = Package(
     .target(name: "ScalingAPI", dependencies: ["KubernetesCore"]),
     .target(name: "ScalingDecision", dependencies: ["KubernetesCore", "ScalingAPI"]),
     .target(name: "HPAReference", dependencies: ["KubernetesCore", "ScalingAPI"]),
+
+    // MARK: The Claude API's budget
+    .target(name: "RateBudget"),
+
+    // MARK: A local Messages API, for tests and local mode
+    .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"]), .brew(["zlib"])]),
+    .target(name: "MockClaude"),
+    .target(
+      name: "MockClaudeServer",
+      dependencies: [
+        "MockClaude", "CZlib",
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOHTTP1", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+      ]),
+    .target(
+      name: "MockClaudeCommand",
+      dependencies: [
+        "MockClaude", "MockClaudeServer", "Yams",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+      ]),
 
     // MARK: The controller
     .target(name: "CHeap"),
@@ -91,6 +114,9 @@ let package = Package(
     .executableTarget(
       name: "swarmscale-controller",
       dependencies: ["ControllerCommand", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
+    .executableTarget(
+      name: "mock-claude",
+      dependencies: ["MockClaudeCommand", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
 
     // MARK: Benchmarks (Benchmarks/README.md)
     .executableTarget(
@@ -134,6 +160,15 @@ let package = Package(
         "ScalingController", "ScalingDecision", "ScalingAPI", "KubernetesCore", "KubernetesRuntime", "Observability",
         "TestSupport",
         .product(name: "Logging", package: "swift-log"),
+      ]),
+    .testTarget(name: "RateBudgetTests", dependencies: ["RateBudget"]),
+    .testTarget(name: "MockClaudeTests", dependencies: ["MockClaude"]),
+    .testTarget(
+      name: "MockClaudeServerTests",
+      dependencies: [
+        "MockClaude", "MockClaudeServer",
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
       ]),
     .testTarget(
       name: "UserCommandsTests",

@@ -29,6 +29,14 @@ import Testing
     "ScalingAPI": ["KubernetesCore", "FoundationEssentials", "Foundation"],
     "ScalingDecision": ["KubernetesCore", "ScalingAPI", "FoundationEssentials", "Foundation"],
     "HPAReference": ["KubernetesCore", "ScalingAPI", "FoundationEssentials", "Foundation"],
+    "RateBudget": [],
+    "CZlib": [],
+    "MockClaude": ["FoundationEssentials", "Foundation"],
+    "MockClaudeServer": ["MockClaude", "CZlib", "NIOCore", "NIOHTTP1", "NIOPosix", "Glibc", "Musl", "Darwin"],
+    "MockClaudeCommand": [
+      "ArgumentParser", "MockClaude", "MockClaudeServer", "UnixSignals", "Yams", "FoundationEssentials", "Foundation",
+    ],
+    "mock-claude": ["ArgumentParser", "MockClaudeCommand"],
     "Observability": ["Logging", "Synchronization", "Glibc", "Musl", "Darwin"],
     "ScalingController": [
       "KubernetesCore", "KubernetesProtobuf", "KubernetesRuntime", "ScalingAPI", "ScalingDecision", "Observability",
