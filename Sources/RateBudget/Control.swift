@@ -1,4 +1,8 @@
-/// The outer safety loop: an unexpected 429 lowers the target, time raises it again.
+/// The outer safety loop: an unexpected 429 lowers the target or shortens the burst, time raises both again.
+///
+/// Which of the two is decided by `GroupBudget`; the constants of the target are those of AIMD on the target in
+/// docs/rate-budget.md, those of the burst are chosen so that an eighth is reached by three episodes and left within an
+/// hour.
 struct TargetControl: Sendable {
   /// What one 429 leaves of the target, in parts per million.
   static let decrease: Int64 = 900_000
@@ -9,6 +13,14 @@ struct TargetControl: Sendable {
   /// 429s within this time of the first are of the same episode: they were in flight together.
   static let episode: Duration = .seconds(10)
 
+  /// The least depth, in parts per million of the configured one.
+  static let shortest: Int64 = 125_000
+  /// What comes back of the depth a minute, in parts per million.
+  static let burstRecovery: Int64 = 20_000
+
+  private var burst = million
+  private var burstSince = BudgetTime.zero
+  private var lastShortening: BudgetTime?
   private var value = million
   private var since = BudgetTime.zero
   private var lastDecrease: BudgetTime?
@@ -17,6 +29,22 @@ struct TargetControl: Sendable {
   func factor(at now: BudgetTime) -> Int64 {
     let back = now.nanoseconds(since: since).scaled(by: Self.recovery, over: minuteNanoseconds)
     return min(million, value.addingSaturated(back))
+  }
+
+  /// The factor on the depth of the buckets at `now`, in parts per million.
+  func burstFactor(at now: BudgetTime) -> Int64 {
+    let back = now.nanoseconds(since: burstSince).scaled(by: Self.burstRecovery, over: minuteNanoseconds)
+    return min(million, burst.addingSaturated(back))
+  }
+
+  /// Notes a 429 that came in a burst: the rate is right, but upstream's bucket is less deep than ours; whether the
+  /// depth went down.
+  mutating func shorten(now: BudgetTime) -> Bool {
+    if let lastShortening, now - lastShortening < Self.episode { return false }
+    burst = max(Self.shortest, burstFactor(at: now) / 2)
+    burstSince = now
+    lastShortening = now
+    return true
   }
 
   /// Notes an unexpected 429; whether the target went down.
@@ -84,7 +112,7 @@ struct RampLimiter: Sendable {
     start = max(start, min(base, ceiling))
   }
 
-  /// Follows a changed limit.
+  /// Halves the slope: upstream has refused the growth. A grace of ten minutes without refusals doubles it again.
   mutating func refuse(now: BudgetTime) {
     lastRefusal = now
     divisor = min(divisor * 2, Self.steepest)

@@ -7,14 +7,18 @@ struct UpstreamGauge: Sendable {
   private static let spacing: Duration = .seconds(5)
   /// How long foreign use is smoothed.
   private static let smoothing: Duration = .seconds(60)
-  /// Foreign use below this part of the limit (parts per million) is noise: rounding, estimates in flight.
-  private static let noise: Int64 = 20_000
+  /// Foreign use below this part of the limit (parts per million) counts as noise: rounding, and requests in flight
+  /// whose estimates are wrong. It is less than what the target of 95 % leaves free, so that ignoring it overruns nothing.
+  private static let noise: Int64 = 40_000
   /// How many readings in a row must disagree with the limit before the bucket is believed to have another shape.
   private static let mismatches = 5
 
   private var base: (level: Int64, at: BudgetTime)?
   private var smoothed: Int64 = 0
   private var deviations = 0
+  private var least: Int64 = 0
+  private var previousLeast: Int64 = 0
+  private var leastSince: BudgetTime?
   /// The depth that resets imply, while it differs from a minute's worth of the limit.
   private(set) var depth: Int64?
 
@@ -30,7 +34,9 @@ struct UpstreamGauge: Sendable {
   mutating func observe(
     remaining: Int64, untilFull: Duration?, limit: Int64, rounding: Int64, at time: BudgetTime, log: ChargeLog
   ) {
-    if let untilFull { learnDepth(remaining: remaining, untilFull: untilFull, limit: limit, rounding: rounding) }
+    if let untilFull {
+      learnDepth(remaining: remaining, untilFull: untilFull, limit: limit, rounding: rounding, at: time)
+    }
     let full = depth ?? limit
     guard let last = base else {
       base = (remaining, time)
@@ -44,7 +50,9 @@ struct UpstreamGauge: Sendable {
     let predicted = log.replay(level: last.level, full: full, limit: limit, from: last.at, to: time)
     var difference = predicted.subtractingSaturated(remaining)
     // A full bucket hides what was used before it filled up; an empty one hides its debt.
-    if remaining >= full - rounding { difference = min(difference, 0) }
+    // A depth that resets imply is known to a tenth only.
+    let margin = depth.map { $0 / 10 } ?? 0
+    if remaining >= full - rounding - margin { difference = min(difference, 0) }
     if remaining == 0, difference < 0 { difference = 0 }
     let sample = difference.scaled(by: minuteNanoseconds, over: elapsed)
     let change = sample.subtractingSaturated(smoothed)
@@ -52,12 +60,14 @@ struct UpstreamGauge: Sendable {
       change.scaled(by: elapsed, over: elapsed.addingSaturated(Self.smoothing.wholeNanoseconds)))
   }
 
-  /// `reset` is the time of full replenishment: what remains now plus what flows in until then is the depth. Resets
-  /// are whole seconds, so that a second's worth of the limit is no difference.
-  private mutating func learnDepth(remaining: Int64, untilFull: Duration, limit: Int64, rounding: Int64) {
-    let inflow = limit.scaled(
-      by: untilFull.wholeNanoseconds.clamped(to: 0...(10 * minuteNanoseconds)), over: minuteNanoseconds)
-    let implied = remaining.addingSaturated(inflow)
+  /// `reset` is the time of full replenishment: what remains now plus what flows in until then is the depth. Date and
+  /// reset are whole seconds, so that a reading is up to two seconds' worth of the limit too large: the least one of a
+  /// minute counts, and a second's worth is no difference.
+  private mutating func learnDepth(
+    remaining: Int64, untilFull: Duration, limit: Int64, rounding: Int64, at time: BudgetTime
+  ) {
+    let wait = untilFull.wholeNanoseconds.clamped(to: 0...(10 * minuteNanoseconds))
+    let implied = remaining.addingSaturated(limit.scaled(by: wait, over: minuteNanoseconds))
     let slack = limit / 10 + limit / 60 + rounding
     guard implied < limit - slack || implied > limit + slack else {
       deviations = 0
@@ -66,7 +76,14 @@ struct UpstreamGauge: Sendable {
     }
     deviations += 1
     guard deviations >= Self.mismatches else { return }
-    depth = max(limit / 60, min(implied, limit))
+    if let window = leastSince, time - window < .seconds(60) {
+      least = min(least, implied)
+    } else {
+      previousLeast = leastSince == nil ? implied : least
+      least = implied
+      leastSince = time
+    }
+    depth = max(limit / 60, min(least, previousLeast, limit))
   }
 
   /// Follows a changed limit: measurements of the old one say nothing about the new one.
@@ -74,5 +91,6 @@ struct UpstreamGauge: Sendable {
     base = nil
     deviations = 0
     depth = nil
+    leastSince = nil
   }
 }
