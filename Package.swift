@@ -144,7 +144,9 @@ let package = Package(
     .testTarget(name: "KubernetesCoreTests", dependencies: ["KubernetesCore", "TestSupport"]),
     .testTarget(
       name: "KubernetesProtobufTests", dependencies: ["KubernetesProtobuf", "KubernetesCore", "TestSupport"]),
-    .testTarget(name: "KubernetesClientTests", dependencies: ["KubernetesClient", "KubernetesCore", "TestSupport"]),
+    .testTarget(
+      name: "KubernetesClientTests", dependencies: ["KubernetesClient", "KubernetesCore", "TestSupport"],
+      exclude: ["Support/make_certificates.sh", "Support/test_server.py"]),
     .testTarget(
       name: "KubernetesConfigurationTests",
       dependencies: ["KubernetesConfiguration", "KubernetesClient", "KubernetesCore", "TestSupport"]),
