@@ -61,7 +61,7 @@ struct HPAVectorTests {
     var random = Seeded(UInt64(kind.count))
     var seen: Set<Difference> = []
     for original in try HPAVector.load(kind.name) {
-      for _ in 0..<4 {
+      for _ in 0..<2 {
         var vector = original
         vector.vary(using: &random)
         let ours = vector.proposal
