@@ -141,7 +141,8 @@ package struct SidecarCommand: AsyncParsableCommand {
 
   private func announce(_ server: SidecarServer, _ logger: Logger) throws {
     logger.info(
-      "serving", metadata: [LogKey.address: "\(server.url)", "upstream": "\(upstream)", "budget": "\(budget ?? "learned")"])
+      "serving",
+      metadata: [LogKey.address: "\(server.url)", "upstream": "\(upstream)", "budget": "\(budget ?? "learned")"])
     if let readyFile {
       try Data((server.url + "\n").utf8).write(to: URL(filePath: readyFile), options: .atomic)
     }

@@ -34,7 +34,8 @@ struct RequestReader {
     }
     if head.headers.first(name: "expect")?.lowercased() == "100-continue" {
       try await channel.writeAndFlush(
-        ResponsePart.head(HTTPResponseHead(version: head.version, status: .continue))).get()
+        ResponsePart.head(HTTPResponseHead(version: head.version, status: .continue))
+      ).get()
     }
     while let part = try await inbound.next(isolation: #isolation) {
       switch part {

@@ -21,13 +21,23 @@ package final class SidecarMetrics: Sendable {
 
   /// Everything that is exported.
   package static let families: [MetricsRegistry.Family] = [
-    .init(prefix + "requests_total", .counter, labels: ["kind", "status"], help: "Answers to the worker; kind is metered or other."),
-    .init(prefix + "upstream_responses_total", .counter, labels: ["budget", "status"], help: "Answers of the API to metered attempts."),
+    .init(
+      prefix + "requests_total", .counter, labels: ["kind", "status"],
+      help: "Answers to the worker; kind is metered or other."),
+    .init(
+      prefix + "upstream_responses_total", .counter, labels: ["budget", "status"],
+      help: "Answers of the API to metered attempts."),
     .init(prefix + "retries_total", .counter, labels: ["budget", "cause"], help: "Attempts that were repeated."),
-    .init(prefix + "refused_total", .counter, labels: ["budget", "cause"], help: "Requests that the sidecar answered itself."),
-    .init(prefix + "tokens_total", .counter, labels: ["budget", "kind"], help: "Tokens used; kind is input, cache_write, cache_read or output."),
+    .init(
+      prefix + "refused_total", .counter, labels: ["budget", "cause"],
+      help: "Requests that the sidecar answered itself."),
+    .init(
+      prefix + "tokens_total", .counter, labels: ["budget", "kind"],
+      help: "Tokens used; kind is input, cache_write, cache_read or output."),
     .init(prefix + "cut_total", .counter, labels: ["budget"], help: "Answers that ended before they were complete."),
-    .init(prefix + "breaker_opened_total", .counter, labels: ["budget"], help: "How often the API failed a model so often that it is left alone for a minute."),
+    .init(
+      prefix + "breaker_opened_total", .counter, labels: ["budget"],
+      help: "How often the API failed a model so often that it is left alone for a minute."),
     .init(prefix + "pings_total", .counter, help: "Pings put into silent streams."),
     .init(prefix + "requests_in_flight", .gauge, help: "Requests that are with the API."),
     .init(prefix + "requests_waiting", .gauge, help: "Requests that wait for the budget or the next attempt."),
@@ -36,7 +46,9 @@ package final class SidecarMetrics: Sendable {
       help: "How long requests waited for their grant."),
     .init(prefix + "budget_limit", .gauge, labels: ["budget", "dimension"], help: "Limit a minute."),
     .init(prefix + "budget_admitted", .gauge, labels: ["budget", "dimension"], help: "Charged in the last minute."),
-    .init(prefix + "budget_pressure_ratio", .gauge, labels: ["budget"], help: "Offered load of the fullest dimension as a part of its limit; above 1 requests wait."),
+    .init(
+      prefix + "budget_pressure_ratio", .gauge, labels: ["budget"],
+      help: "Offered load of the fullest dimension as a part of its limit; above 1 requests wait."),
   ]
 
   private func label(_ budget: String) -> String {

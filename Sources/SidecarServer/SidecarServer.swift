@@ -126,7 +126,8 @@ package final class SidecarServer: Sendable {
       group.addTask {
         // Errors here are connections that broke, by the client or by upstream; the client sees them as they are.
         try? await connection.executeThenClose { inbound, _ in
-          var requests = RequestReader(inbound: inbound.makeAsyncIterator(), channel: channel, limit: self.configuration.maximumBody)
+          var requests = RequestReader(
+            inbound: inbound.makeAsyncIterator(), channel: channel, limit: self.configuration.maximumBody)
           while let request = try await requests.next() {
             guard self.markBusy(id, true) else { return }
             guard try await Exchange(server: self, channel: channel, request: request).answer() else { return }

@@ -1,6 +1,7 @@
 import MockClaude
 import MockClaudeServer
 import RateBudget
+import SidecarServer
 import SwarmCoordination
 import Testing
 
@@ -44,7 +45,7 @@ import Testing
   @Test("Health, metrics and activity are answered without the API")
   func local() async throws {
     try await Rig.withScript(script: { _, _ in ScriptedUpstream.success }) { rig, upstream in
-      #expect(try await rig.exchange(Rig.request("GET /healthz")).status == 200)
+      expectStatus(200, try await rig.exchange(Rig.request("GET /healthz")))
       _ = try await rig.send()
       let metrics = try await rig.exchange(Rig.request("GET /metrics"))
       #expect(metrics.contains(#"swarmscale_sidecar_requests_total{kind="metered",status="200"} 1"#))
@@ -66,10 +67,11 @@ import Testing
       let late = try await rig.exchange(Rig.request("POST /v1/drain?timeout=5"))
       #expect(late.status == 503 && late.contains(#""drained":false"#))
       async let drained = rig.exchange(Rig.request("GET /v1/drain?timeout=86400"))
-      #expect(try await rig.send().status == 200)
+      expectStatus(200, try await rig.send())
       try await report("idle")
-      #expect(try await drained.contains(#"{"drained":true}"#))
-      #expect(try await rig.exchange(Rig.request("POST /v1/activity", body: "{}")).status == 400)
+      let answer = try await drained
+      #expect(answer.contains(#"{"drained":true}"#))
+      expectStatus(400, try await rig.exchange(Rig.request("POST /v1/activity", body: "{}")))
     }
   }
 

@@ -10,6 +10,7 @@ import SidecarCommand
 import SidecarServer
 import SwarmCoordination
 import Synchronization
+import Testing
 
 /// The library's clock, running by the mock's: as fast, and moved when that is moved.
 struct MockDrivenClock: CoordinationClock {
@@ -204,6 +205,11 @@ struct Rig: Sendable {
   func until(_ condition: () -> Bool) async {
     while !condition() { await Task.yield() }
   }
+}
+
+/// Expects the status of an answer.
+func expectStatus(_ status: Int, _ answer: String, sourceLocation: SourceLocation = #_sourceLocation) {
+  #expect(answer.status == status, sourceLocation: sourceLocation)
 }
 
 extension String {

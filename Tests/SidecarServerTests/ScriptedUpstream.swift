@@ -1,5 +1,6 @@
 import NIOCore
 import NIOPosix
+import RateBudget
 import SwarmCoordination
 import Synchronization
 
@@ -86,7 +87,8 @@ final class ScriptedUpstream: Sendable {
 
   /// A stream of events that ends properly.
   static func stream(_ events: [String]) -> String {
-    answer("200 OK", ["content-type: text/event-stream; charset=utf-8"], body: events.map { "data: \($0)\n\n" }.joined())
+    answer(
+      "200 OK", ["content-type: text/event-stream; charset=utf-8"], body: events.map { "data: \($0)\n\n" }.joined())
   }
 
   /// An answer of the Messages API.

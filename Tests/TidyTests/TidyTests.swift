@@ -37,7 +37,9 @@ import Testing
       "ArgumentParser", "MockClaude", "MockClaudeServer", "UnixSignals", "Yams", "FoundationEssentials", "Foundation",
     ],
     "mock-claude": ["ArgumentParser", "MockClaudeCommand"],
-    "SwarmCoordination": ["AsyncHTTPClient", "Logging", "NIOCore", "NIOHTTP1", "RateBudget", "Glibc", "Musl", "Darwin"],
+    "SwarmCoordination": [
+      "AsyncHTTPClient", "Logging", "NIOCore", "NIOHTTP1", "RateBudget", "Glibc", "Musl", "Darwin",
+    ],
     "SidecarServer": [
       "Logging", "NIOCore", "NIOHTTP1", "NIOPosix", "Observability", "RateBudget", "SwarmCoordination",
     ],

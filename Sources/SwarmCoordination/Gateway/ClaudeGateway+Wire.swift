@@ -138,7 +138,8 @@ extension ClaudeGateway {
       let wasClosed = breaker.isClosed
       body(&breaker)
       let isKnown = state.breakers[model] != nil
-      state.breakers[model] = breaker.isAtRest || (!isKnown && state.breakers.count >= Self.breakerLimit) ? nil : breaker
+      state.breakers[model] =
+        breaker.isAtRest || (!isKnown && state.breakers.count >= Self.breakerLimit) ? nil : breaker
       return wasClosed && !breaker.isClosed
     }
   }

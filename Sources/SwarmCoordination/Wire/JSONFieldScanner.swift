@@ -237,7 +237,9 @@ package struct JSONFieldScanner: Sendable {
     case "true": .boolean(true)
     case "false": .boolean(false)
     case "null": .null
-    case let text: Int64(text).map { .number($0) } ?? Double(text).flatMap { Int64(exactly: $0.rounded(.towardZero)) }.map { .number($0) }
+    case let text:
+      Int64(text).map { .number($0) }
+        ?? Double(text).flatMap { Int64(exactly: $0.rounded(.towardZero)) }.map { .number($0) }
     }
   }
 
