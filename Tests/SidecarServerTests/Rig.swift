@@ -164,7 +164,7 @@ struct Rig: Sendable {
 
   /// A body of the Messages API.
   static func message(_ text: String = "hi", stream: Bool = false, model: String = "claude-sonnet-4-5") -> String {
-    #"{"model":"\#(model)","max_tokens":10,"stream":\#(stream),"messages":[{"role":"user","content":"\#(text)"}]}"#
+    #"{"model":"\#(model)","max_tokens":200000,"stream":\#(stream),"messages":[{"role":"user","content":"\#(text)"}]}"#
   }
 
   /// Sends a message and reads the answer.

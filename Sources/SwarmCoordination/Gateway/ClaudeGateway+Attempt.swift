@@ -10,7 +10,14 @@ extension ClaudeGateway {
 
   /// One attempt: breaker, grant, sending, and what the answer means.
   func attempt(_ call: inout Call) async throws -> Step {
-    guard let permit = try await passBreaker(call.kind.model, before: call.deadline) else {
+    let permit: CircuitBreaker.Permit
+    if call.isInLine {
+      // It keeps its place in the budget's line, and is granted whether or not somebody waits for it.
+      permit = .pass
+      call.isInLine = false
+    } else if let passed = try await passBreaker(call.kind.model, before: call.deadline) {
+      permit = passed
+    } else {
       return .answer(lastAnswer(call, "The API fails to serve this model; Swarmscale waits for it to recover."))
     }
     let admission: Admission
@@ -30,6 +37,17 @@ extension ClaudeGateway {
   }
 
   private func send(_ call: inout Call, _ admission: Admission, _ permit: CircuitBreaker.Permit) async throws -> Step {
+    state.withLock { $0.inFlight += 1 }
+    var isStreaming = false
+    defer { if !isStreaming { state.withLock { $0.inFlight -= 1 } } }
+    let step = try await exchange(&call, admission, permit)
+    if case .metered = step { isStreaming = true }
+    return step
+  }
+
+  private func exchange(
+    _ call: inout Call, _ admission: Admission, _ permit: CircuitBreaker.Permit
+  ) async throws -> Step {
     let response: HTTPClientResponse
     do {
       response = try await client.execute(upstreamRequest(call.request, metered: true), deadline: .distantFuture)
@@ -145,6 +163,7 @@ extension ClaudeGateway {
     call.lastFailure = buffered
     switch await authority.reject(admission, verdict: verdict, headers: headers) {
     case .requeued:
+      call.isInLine = true
       if case .rampLimited = verdict {
         observe(.retried(group: call.group, cause: .ramp))
       } else {

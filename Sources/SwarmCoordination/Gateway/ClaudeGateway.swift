@@ -121,7 +121,6 @@ package final class ClaudeGateway: Sendable {
       case .again: continue
       case .answer(let response): return try await body(response)
       case .metered(let response, let meter):
-        state.withLock { $0.inFlight += 1 }
         defer {
           state.withLock { $0.inFlight -= 1 }
           meter.finish()
@@ -170,6 +169,8 @@ package final class ClaudeGateway: Sendable {
     var started: BudgetTime
     /// Attempts that upstream failed.
     var failures = 0
+    /// Whether it stands in the budget's line already, after a 429.
+    var isInLine = false
     /// What upstream said last, for a client that can't be kept waiting longer.
     var lastFailure: Buffered?
 
