@@ -32,7 +32,7 @@ final class ResponseWriter: Sendable {
   static let ping = "event: ping\ndata: {\"type\": \"ping\"}\n\n"
 
   private struct State {
-    var events = EventStreamReader()
+    var events = EventStreamReader(readsData: false)
     var lastWrite: BudgetTime
   }
 

@@ -137,6 +137,8 @@ package final class SidecarServer: Sendable {
       }
       await group.next()
       group.cancelAll()
+      // A write that waits for a client that doesn't read ends only so.
+      channel.close(mode: .all, promise: nil)
     }
   }
 

@@ -43,9 +43,9 @@ package final class ResponseMeter: Sendable {
     let progress = state.withLock { state -> Usage? in
       chunk.withUnsafeReadableBytes { bytes in
         if isEventStream {
-          var events = state.events
-          events.take(bytes) { Self.note($0, in: &state) }
-          state.events = events
+          var events: [EventStreamReader.Event] = []
+          state.events.take(bytes) { events.append($0) }
+          for event in events { Self.note(event, in: &state) }
         } else {
           state.answer?.scan(bytes)
         }

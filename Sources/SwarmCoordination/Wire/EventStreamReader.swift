@@ -36,8 +36,12 @@ package struct EventStreamReader: Sendable {
   /// Whether nothing is half sent: only then may something else be put in between.
   package private(set) var isBetweenEvents = true
 
-  /// Nothing read yet.
-  package init() {}
+  private let readsData: Bool
+
+  /// Nothing read yet. Without reading data it only tells where events begin and end.
+  package init(readsData: Bool = true) {
+    self.readsData = readsData
+  }
 
   /// Takes in the next piece and hands out the events that it completes.
   package mutating func take(_ bytes: UnsafeRawBufferPointer, _ body: (Event) -> Void) {
@@ -97,7 +101,7 @@ package struct EventStreamReader: Sendable {
     switch line {
     case .data:
       hasData = true
-      usage.scan(piece)
+      if readsData { usage.scan(piece) }
     case .name:
       name.append(contentsOf: piece.prefix(max(0, Self.longestName - name.count)))
     case .other: break
@@ -115,8 +119,8 @@ package struct EventStreamReader: Sendable {
     guard isEmptyLine else { return }
     if hasData { body(event()) }
     name.removeAll(keepingCapacity: true)
+    if readsData && hasData { usage.reset() }
     hasData = false
-    usage.reset()
     isBetweenEvents = true
   }
 
