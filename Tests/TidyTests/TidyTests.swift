@@ -37,6 +37,17 @@ import Testing
       "ArgumentParser", "MockClaude", "MockClaudeServer", "UnixSignals", "Yams", "FoundationEssentials", "Foundation",
     ],
     "mock-claude": ["ArgumentParser", "MockClaudeCommand"],
+    "SwarmCoordination": [
+      "AsyncHTTPClient", "Logging", "NIOCore", "NIOHTTP1", "RateBudget", "Glibc", "Musl", "Darwin",
+    ],
+    "SidecarServer": [
+      "Logging", "NIOCore", "NIOHTTP1", "NIOPosix", "Observability", "RateBudget", "SwarmCoordination",
+    ],
+    "SidecarCommand": [
+      "ArgumentParser", "AsyncHTTPClient", "Logging", "NIOCore", "NIOPosix", "Observability", "RateBudget",
+      "SidecarServer", "SwarmCoordination", "UnixSignals", "Yams", "FoundationEssentials", "Foundation",
+    ],
+    "swarmscale-sidecar": ["ArgumentParser", "SidecarCommand"],
     "Observability": ["Logging", "Synchronization", "Glibc", "Musl", "Darwin"],
     "ScalingController": [
       "KubernetesCore", "KubernetesProtobuf", "KubernetesRuntime", "ScalingAPI", "ScalingDecision", "Observability",
