@@ -152,6 +152,15 @@ let package = Package(
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       path: "Benchmarks/Sources/SwarmscaleBenchmarks"),
+    .executableTarget(
+      name: "CoordinatorBenchmarks",
+      dependencies: [
+        "CoordinationProtocol", "Coordinator", "RateBudget",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "GRPCCore", package: "grpc-swift-2"),
+        .product(name: "GRPCNIOTransportHTTP2", package: "grpc-swift-nio-transport"),
+      ],
+      path: "Benchmarks/Sources/CoordinatorBenchmarks"),
 
     // MARK: Tests
     .target(name: "TestSupport", dependencies: ["KubernetesCore"], path: "Tests/TestSupport"),

@@ -154,7 +154,8 @@ import Testing
     let gone = charged {
       var frame = WorkerFrame()
       frame.isGoodbye = true
-      #expect($0.handle(frame, from: StreamID(2), now: at(1)) == [.close(StreamID(2), .goodbye)])
+      let effects = $0.handle(frame, from: StreamID(2), now: at(1))
+      #expect(effects == [.close(StreamID(2), .goodbye)])
     }
     #expect(both == gone && (11...13).contains(both), "\(both)")
     #expect((6...8).contains(lost), "half of it is kept for the lost one: \(lost)")

@@ -103,8 +103,9 @@ import Testing
     swarm.ask(0, 2)
     swarm.step()
     let waiting: UInt64 = swarm.admitted[0].isEmpty ? 1 : 2
-    #expect(swarm.links[0].cancel(waiting, now: swarm.now))
-    #expect(!swarm.links[0].cancel(waiting, now: swarm.now))
+    let first = swarm.links[0].cancel(waiting, now: swarm.now)
+    let second = swarm.links[0].cancel(waiting, now: swarm.now)
+    #expect(first && !second)
     swarm.step()
     swarm.run(.seconds(200), step: .seconds(1))
     #expect(!swarm.admitted[0].contains { $0.admission.grant.id.number == waiting })
@@ -120,10 +121,9 @@ import Testing
     swarm.ask(0, 2, deadline: at(60))
     swarm.step()
     for entry in swarm.admitted[0] {
-      #expect(
-        swarm.links[0].reject(
-          entry.admission, verdict: .rateLimited(retryAfter: .seconds(1)), headers: RateHeaders(), now: swarm.now)
-          == nil)
+      let decision = swarm.links[0].reject(
+        entry.admission, verdict: .rateLimited(retryAfter: .seconds(1)), headers: RateHeaders(), now: swarm.now)
+      #expect(decision == nil)
     }
     swarm.step()
     #expect(swarm.answered[0].count == 2)

@@ -82,7 +82,7 @@ package struct CoordinatorService: WireCoordination.ServiceProtocol {
   ) async throws {
     var iterator = messages.makeAsyncIterator()
     guard let first = try await iterator.next() else { return }
-    let hello = try hello(first, groups)
+    let hello = try self.hello(first, groups)
     try await check(hello.identity, credential)
     await engine.join(hello, by: stream)
     while let message = try await iterator.next() {

@@ -222,7 +222,7 @@ package final class CoordinatorLink: BudgetAuthority {
         wasConnected = try await connect()
       } catch let failure as LinkFailure {
         wasConnected = failure.wasConnected
-        onFailure(failure.cause)
+        if !Task.isCancelled { onFailure(failure.cause) }
       }
       lose()
       try Task.checkCancellation()
@@ -244,17 +244,18 @@ package final class CoordinatorLink: BudgetAuthority {
 
   /// One stream, from hello to its end; whether it was welcomed.
   private func connect() async throws -> Bool {
-    let welcomed = Mutex(false)
+    let stream = LinkStream()
     do {
       let transport = try HTTP2ClientTransport.Posix(
         target: configuration.target, transportSecurity: configuration.transportSecurity,
         config: .defaults { config in
           config.connection.keepalive = .init(time: .seconds(5), timeout: .seconds(5), allowWithoutCalls: false)
+          if case .tls(_, let name?) = configuration.security { config.http2.authority = name }
           config.backoff = .init(initial: .milliseconds(100), max: .seconds(1), multiplier: 1.5, jitter: 0.2)
         })
       try await withGRPCClient(transport: transport) { client in
         try await withThrowingTaskGroup(of: Void.self) { group in
-          group.addTask { try await self.join(client) { welcomed.withLock { $0 = true } } }
+          group.addTask { try await self.join(client, stream) }
           group.addTask {
             try await self.silent.wait()
             throw RPCError(code: .unavailable, message: "the coordinator was silent for a lease")
@@ -264,15 +265,14 @@ package final class CoordinatorLink: BudgetAuthority {
         }
       }
     } catch {
-      throw LinkFailure(wasConnected: welcomed.withLock { $0 }, cause: error)
+      throw LinkFailure(wasConnected: stream.isWelcome, cause: error)
     }
-    return welcomed.withLock { $0 }
+    return stream.isWelcome
   }
 
   private func join(
-    _ client: GRPCClient<HTTP2ClientTransport.Posix>, onWelcome: @escaping @Sendable () -> Void
+    _ client: GRPCClient<HTTP2ClientTransport.Posix>, _ stream: LinkStream
   ) async throws {
-    let stream = LinkStream()
     var metadata = Metadata()
     if let token = configuration.token() { metadata.addString("Bearer \(token)", forKey: "authorization") }
     var options = CallOptions.defaults
@@ -283,7 +283,7 @@ package final class CoordinatorLink: BudgetAuthority {
       try await self.write(stream, writer)
     } onResponse: { response in
       for try await message in response.messages {
-        try self.read(message, stream, onWelcome)
+        try self.read(message, stream)
       }
     }
   }
@@ -304,15 +304,12 @@ package final class CoordinatorLink: BudgetAuthority {
     }
   }
 
-  private func read(
-    _ message: WireCoordinatorMessage, _ stream: LinkStream, _ onWelcome: @Sendable () -> Void
-  ) throws {
+  private func read(_ message: WireCoordinatorMessage, _ stream: LinkStream) throws {
     let now = clock.now
     switch message.body {
     case .welcome(let wire):
       guard stream.welcome() else { throw ProtocolViolation.helloTwice }
       let welcome = try CoordinatorWelcome(validating: wire)
-      onWelcome()
       core.withLock { $0.state.welcomed(welcome, now: now) }
       outgoing.signal()
     case .frame(let wire):
