@@ -30,7 +30,7 @@ import Testing
     swarm.start()
     swarm.connectAll()
     // Busy workers: 10 a second each are their shares.
-    for index in 0..<10 { for number in 1...20_000 { swarm.ask(index, UInt64(number)) } }
+    for index in 0..<10 { for number in 1...1_600 { swarm.ask(index, UInt64(number)) } }
     swarm.run(.seconds(12))
     let before = swarm.count(from: at(6), to: at(12))
     #expect((580...630).contains(before), "\(before)")
@@ -62,7 +62,7 @@ import Testing
     let report = swarm.coordinator?.report(now: swarm.now)
     #expect(report?.groups[0].report.outstanding == swarm.count, "every open grant is adopted")
     swarm.run(.seconds(100))
-    #expect(swarm.count == 1_200 || swarm.count > 1_000)
+    #expect(swarm.count > 1_000, "\(swarm.count)")
     swarm.run(.seconds(40))
     let numbers = swarm.admitted.map { $0.map(\.admission.grant.id.number) }
     #expect(

@@ -4,6 +4,7 @@ import GRPCCore
 import GRPCNIOTransportHTTP2
 import RateBudget
 import SwarmCoordination
+import SwiftProtobuf
 import Synchronization
 import TestSupport
 import Testing
@@ -101,7 +102,7 @@ struct LoopbackTests {
       try await withLink("a", port: port, clock: clock, budget: plain(input: 0)) { link in
         await eventually { link.isConnected }
         let admitted = Inbox<Admission>()
-        try await withThrowingTaskGroup(of: Void.self) { group in
+        await withThrowingTaskGroup(of: Void.self) { group in
           for number in 1...5 {
             group.addTask {
               admitted.put(try await link.acquire(admissionRequest(UInt64(number), of: link.identity, input: 175)))
@@ -129,7 +130,7 @@ struct LoopbackTests {
     let clock = ManualCoordinationClock()
     try await withCoordinator(plain(requests: 100), lease: .seconds(3_600), clock: clock) { engine, port in
       let admitted = Inbox<Admission>()
-      try await withThrowingTaskGroup(of: Void.self) { group in
+      await withThrowingTaskGroup(of: Void.self) { group in
         for name in ["a", "b", "c"] {
           group.addTask {
             try await withLink(name, port: port, clock: clock, budget: plain(requests: 0)) { link in
@@ -296,7 +297,7 @@ struct LoopbackTests {
       var configuration = LinkConfiguration(host: "127.0.0.1", port: port, security: .plaintext, token: { "right" })
       configuration.backoff = .seconds(1)
       let impostor = CoordinatorLink(identity: worker("b"), configuration: configuration, clock: clock, seed: 1)
-      try await withThrowingTaskGroup(of: Void.self) { group in
+      await withThrowingTaskGroup(of: Void.self) { group in
         group.addTask {
           do { try await impostor.run { failures.put(String(describing: $0)) } } catch is CancellationError {}
         }

@@ -29,7 +29,7 @@ func plain(
 ) -> BudgetConfiguration {
   var budget = BudgetConfiguration(
     limits: PerDimension(requests: requests, inputTokens: input, inputTokensTotal: nil, outputTokens: output),
-    targetPercent: 100, outputTargetPercent: 100, burst: burst, reservePercent: 0, ramp: nil)
+    targetPercent: 100, outputTargetPercent: 100, burst: burst, reservePercent: 0, queueLimit: 100_000, ramp: nil)
   budget.assumedLimits = PerDimension(repeating: nil)
   return budget
 }

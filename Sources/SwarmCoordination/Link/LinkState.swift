@@ -86,6 +86,8 @@ package struct LinkState: Sendable {
   var outgoing = WorkerFrame()
   var progress: [UInt64: Int] = [:]
   var activity: WorkerActivity?
+  /// Before this nothing is overdue.
+  private var overdueAt: BudgetTime?
   private var lease: Duration = .seconds(15)
   private var heardAt = BudgetTime.zero
   private(set) var isLeaving = false
@@ -115,12 +117,18 @@ package struct LinkState: Sendable {
     guard open(request.group, now: now) else {
       return .failed(.refused(.tooManyClients(limit: ProtocolLimits.groups)))
     }
-    pending[number] = Pending(key: request.group, request: request.grant, since: now)
+    wait(for: Pending(key: request.group, request: request.grant, since: now))
     guard !isConnected else {
       send(number)
       return .waiting
     }
     return submitHere(number, now: now) ?? .waiting
+  }
+
+  mutating func wait(for request: Pending) {
+    pending[request.request.id.number] = request
+    let overdue = request.request.deadline + Self.grace
+    overdueAt = min(overdueAt ?? overdue, overdue)
   }
 
   /// Makes the books of a group unless there are; false: there are as many as may be.
@@ -252,7 +260,7 @@ package struct LinkState: Sendable {
       _ = books[note.key]?.local.budget.release(note.request.id, now: now)
       outgoing.rejections.append(
         RejectionNote(group: note.key, number: number, verdict: note.verdict, headers: note.headers))
-      pending[number] = Pending(key: note.key, request: note.request, since: now, isUnattended: true)
+      wait(for: Pending(key: note.key, request: note.request, since: now, isUnattended: true))
       send(number)
       return .requeued(notBefore: now)
     }
@@ -261,7 +269,7 @@ package struct LinkState: Sendable {
       note.request.id, verdict: note.verdict, headers: note.headers, now: now, using: &generator)
     self.generator = generator
     if case .requeued = decision {
-      pending[number] = Pending(key: note.key, request: note.request, since: now, isUnattended: true)
+      wait(for: Pending(key: note.key, request: note.request, since: now, isUnattended: true))
     }
     return decision ?? .unknown
   }
@@ -374,6 +382,11 @@ package struct LinkState: Sendable {
   /// Grants what fits when alone, and gives up what is overdue.
   package mutating func advance(now: BudgetTime) -> [Resolution] {
     var resolutions = isConnected ? [] : grantHere(now: now)
+    if let overdueAt, overdueAt <= now { giveUp(now: now, into: &resolutions) }
+    return resolutions
+  }
+
+  private mutating func giveUp(now: BudgetTime, into resolutions: inout [Resolution]) {
     for number in pending.keys.sorted() {
       guard let waiting = pending[number], waiting.request.deadline + Self.grace <= now else { continue }
       if let grant = waiting.early {
@@ -384,7 +397,7 @@ package struct LinkState: Sendable {
         resolutions.append(.failed(number, .deadlineExceeded(waited: now - waiting.since)))
       }
     }
-    return resolutions
+    overdueAt = pending.values.map { $0.request.deadline + Self.grace }.min()
   }
 
   private mutating func grantHere(now: BudgetTime) -> [Resolution] {
@@ -413,7 +426,7 @@ package struct LinkState: Sendable {
 
   /// When `advance` or `isSilent` has something to say next; nil: never.
   package mutating func nextDeadline(now: BudgetTime) -> BudgetTime? {
-    var next = pending.values.map { $0.request.deadline + Self.grace }.min()
+    var next = overdueAt
     if isConnected {
       next = min(next ?? heardAt + lease, heardAt + lease)
     } else {
