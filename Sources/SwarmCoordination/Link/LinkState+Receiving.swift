@@ -48,7 +48,7 @@ extension LinkState {
       var waiting = Pending(key: note.key, request: note.request, since: now)
       waiting.wasSent = true
       waiting.isUnattended = true
-      wait(for: waiting)
+      hold(waiting)
       decision = .requeued(notBefore: now + wait)
     case .tellClient(let refusal): decision = .tellClient(refusal)
     case .unknown: decision = .unknown

@@ -117,7 +117,7 @@ package struct LinkState: Sendable {
     guard open(request.group, now: now) else {
       return .failed(.refused(.tooManyClients(limit: ProtocolLimits.groups)))
     }
-    wait(for: Pending(key: request.group, request: request.grant, since: now))
+    hold(Pending(key: request.group, request: request.grant, since: now))
     guard !isConnected else {
       send(number)
       return .waiting
@@ -125,7 +125,7 @@ package struct LinkState: Sendable {
     return submitHere(number, now: now) ?? .waiting
   }
 
-  mutating func wait(for request: Pending) {
+  mutating func hold(_ request: Pending) {
     pending[request.request.id.number] = request
     let overdue = request.request.deadline + Self.grace
     overdueAt = min(overdueAt ?? overdue, overdue)
@@ -260,7 +260,7 @@ package struct LinkState: Sendable {
       _ = books[note.key]?.local.budget.release(note.request.id, now: now)
       outgoing.rejections.append(
         RejectionNote(group: note.key, number: number, verdict: note.verdict, headers: note.headers))
-      wait(for: Pending(key: note.key, request: note.request, since: now, isUnattended: true))
+      hold(Pending(key: note.key, request: note.request, since: now, isUnattended: true))
       send(number)
       return .requeued(notBefore: now)
     }
@@ -269,7 +269,7 @@ package struct LinkState: Sendable {
       note.request.id, verdict: note.verdict, headers: note.headers, now: now, using: &generator)
     self.generator = generator
     if case .requeued = decision {
-      wait(for: Pending(key: note.key, request: note.request, since: now, isUnattended: true))
+      hold(Pending(key: note.key, request: note.request, since: now, isUnattended: true))
     }
     return decision ?? .unknown
   }
