@@ -168,6 +168,26 @@ import Testing
     #expect(swarm.links[0].isSilent(at: swarm.now + .seconds(15)))
   }
 
+  @Test("Input is told once it is known, output at most once a second, the end at once")
+  func progress() {
+    var swarm = VirtualSwarm(plain(input: 60_000, output: 60_000), workers: 1)
+    swarm.start()
+    swarm.connect(0)
+    swarm.ask(0, 1, input: 1_000)
+    swarm.step()
+    let admission = swarm.admitted[0][0].admission
+    var told: [Usage] = []
+    for event in 1...400 {
+      swarm.links[0].settle(
+        admission, usage: Usage(input: 800, output: Int64(event)), isFinal: event == 400, now: swarm.now)
+      swarm.now = swarm.now + .milliseconds(10)
+      while let frame = swarm.links[0].takeOutgoing(now: swarm.now) { told += frame.settlements.map(\.usage) }
+    }
+    #expect(told.first == Usage(input: 800, output: 1))
+    #expect(told.last == Usage(input: 800, output: 400))
+    #expect((4...7).contains(told.count), "\(told)")
+  }
+
   @Test("More groups than a stream may speak of are refused")
   func groupBound() {
     var link = LinkState(

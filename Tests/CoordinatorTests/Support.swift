@@ -144,7 +144,7 @@ struct VirtualSwarm {
   mutating func step(_ duration: Duration = .milliseconds(5)) {
     now = now + duration
     for index in links.indices {
-      while let frame = links[index].takeOutgoing() {
+      while let frame = links[index].takeOutgoing(now: now) {
         guard let stream = streams.first(where: { $0.value == index })?.key else { break }
         carryOut(coordinator?.handle(frame, from: stream, now: now) ?? [])
       }

@@ -90,9 +90,13 @@ package final class CoordinatorLink: BudgetAuthority {
 
   package func settle(_ admission: Admission, usage: Usage, isFinal: Bool) {
     let now = clock.now
-    core.withLock { $0.state.settle(admission, usage: usage, isFinal: isFinal, now: now) }
-    outgoing.signal()
-    wake.signal()
+    switch core.withLock({ $0.state.settle(admission, usage: usage, isFinal: isFinal, now: now) }) {
+    case .none: return
+    case .wake: wake.signal()
+    case .send:
+      outgoing.signal()
+      if isFinal { wake.signal() }
+    }
   }
 
   package func release(_ admission: Admission) {
@@ -177,11 +181,15 @@ package final class CoordinatorLink: BudgetAuthority {
   private func keepTime() async throws {
     while true {
       let now = clock.now
-      let (resolutions, isSilent, next) = core.withLock { core in
+      let (resolutions, isSilent, isDue, next) = core.withLock { core in
         let resolutions = core.state.advance(now: now)
-        return (resolutions, core.state.isSilent(at: now), core.state.nextDeadline(now: now))
+        let isDue = core.state.isProgressDue(at: now)
+        // What is due is sent now, not looked at again until it is.
+        let next = isDue ? core.state.nextDeadline(now: now).map { max($0, now + configuration.batch) } : nil
+        return (resolutions, core.state.isSilent(at: now), isDue, next ?? core.state.nextDeadline(now: now))
       }
       resolve(resolutions)
+      if isDue { outgoing.signal() }
       if isSilent {
         silent.signal()
         // The stream is given up now; what waits must not wait for its end.
@@ -295,7 +303,7 @@ package final class CoordinatorLink: BudgetAuthority {
     try await writer.write(first)
     while true {
       try await outgoing.wait()
-      while let frame = core.withLock({ $0.state.takeOutgoing() }) {
+      while let frame = core.withLock({ $0.state.takeOutgoing(now: clock.now) }) {
         var message = WireWorkerMessage()
         message.frame = stream.wire(frame, now: clock.now)
         try await writer.write(message)

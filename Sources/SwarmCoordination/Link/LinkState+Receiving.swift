@@ -41,6 +41,7 @@ extension LinkState {
   private mutating func take(_ answer: RejectionAnswer, now: BudgetTime) -> Resolution? {
     guard let note = rejected.removeValue(forKey: answer.number) else { return nil }
     live[answer.number] = nil
+    progress[answer.number] = nil
     _ = books[note.key]?.local.budget.release(note.request.id, now: now)
     let decision: RejectionDecision
     switch answer.decision {

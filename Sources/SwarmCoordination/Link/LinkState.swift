@@ -28,6 +28,8 @@ package struct LinkState: Sendable {
     var isShared: Bool
     /// Whether a hello on its way tells the coordinator of it.
     var isAnnounced = false
+    /// Whether the coordinator was told what its input is.
+    var isInputTold = false
   }
 
   /// A rejection that the coordinator hasn't answered.
@@ -66,6 +68,18 @@ package struct LinkState: Sendable {
     case waiting
   }
 
+  /// What a driver has to do after a note.
+  package enum Urgency: Hashable, Sendable {
+    /// Nothing.
+    case none
+    /// Look at the next deadline again.
+    case wake
+    /// Send what is outgoing.
+    case send
+  }
+
+  /// How often the output of running streams is told; the emission of a fleet is steered by its model, not by this.
+  static let progressEvery: Duration = .seconds(1)
   /// How long past a deadline the coordinator's word is awaited.
   static let grace: Duration = .seconds(2)
   /// How many settlements are kept for a coordinator that isn't there.
@@ -84,7 +98,8 @@ package struct LinkState: Sendable {
   var live: [UInt64: Live] = [:]
   var rejected: [UInt64: Rejected] = [:]
   var outgoing = WorkerFrame()
-  var progress: [UInt64: Int] = [:]
+  var progress: [UInt64: SettlementNote] = [:]
+  private var progressDue = BudgetTime.zero
   var activity: WorkerActivity?
   /// Before this nothing is overdue.
   private var overdueAt: BudgetTime?
@@ -187,19 +202,26 @@ package struct LinkState: Sendable {
   }
 
   /// Notes what a grant has used.
-  package mutating func settle(_ admission: Admission, usage: Usage, isFinal: Bool, now: BudgetTime) {
+  ///
+  /// The end, and the input once it is known, are told at once; output so far at most once a second, since a worker
+  /// reports it with each event of each stream.
+  @discardableResult
+  package mutating func settle(_ admission: Admission, usage: Usage, isFinal: Bool, now: BudgetTime) -> Urgency {
     let number = admission.grant.id.number
     books[admission.group]?.local.budget.settle(admission.grant.id, usage: usage, isFinal: isFinal, now: now)
-    guard let grant = live[number] else { return }
+    guard let grant = live[number] else { return .none }
     if isFinal { live[number] = nil }
-    guard grant.isShared || grant.isAnnounced else { return }
+    guard grant.isShared || grant.isAnnounced else { return isFinal ? .wake : .none }
     let note = SettlementNote(group: grant.key, number: number, kind: isFinal ? .final : .progress, usage: usage)
-    if let place = progress[number] {
-      if isFinal { progress[number] = nil }
-      outgoing.settlements[place] = note
-    } else {
+    if isFinal || (usage.input != nil && !grant.isInputTold) {
+      if !isFinal { live[number]?.isInputTold = true }
+      progress[number] = nil
       append(note)
+      return .send
     }
+    let isFirst = progress.isEmpty
+    progress[number] = note
+    return isFirst ? .wake : .none
   }
 
   /// Gives a grant back that caused no charge.
@@ -207,6 +229,7 @@ package struct LinkState: Sendable {
     let number = admission.grant.id.number
     books[admission.group]?.local.budget.release(admission.grant.id, now: now)
     guard let grant = live.removeValue(forKey: number), grant.isShared || grant.isAnnounced else { return }
+    progress[number] = nil
     append(SettlementNote(group: grant.key, number: number, kind: .released))
   }
 
@@ -214,9 +237,7 @@ package struct LinkState: Sendable {
     if outgoing.settlements.count >= Self.keptSettlements {
       // The coordinator has been gone for long: what it doesn't hear of expires there.
       outgoing.settlements.removeFirst(Self.keptSettlements / 2)
-      progress = [:]
     }
-    if note.kind == .progress { progress[note.number] = outgoing.settlements.count }
     outgoing.settlements.append(note)
   }
 
@@ -252,6 +273,7 @@ package struct LinkState: Sendable {
   }
 
   mutating func rejectHere(_ number: UInt64, _ note: Rejected, now: BudgetTime) -> RejectionDecision {
+    progress[number] = nil
     if let grant = live.removeValue(forKey: number), grant.isShared || grant.isAnnounced {
       append(SettlementNote(group: note.key, number: number, kind: .released))
     }
@@ -371,11 +393,18 @@ package struct LinkState: Sendable {
   package func isSilent(at now: BudgetTime) -> Bool { isConnected && now - heardAt >= lease }
 
   /// What is to be said now, in a frame of at most a message; nil: nothing, or nobody is there to hear it.
-  package mutating func takeOutgoing() -> WorkerFrame? {
-    guard isConnected, !outgoing.isEmpty else { return nil }
-    progress = [:]
-    return outgoing.takePart()
+  package mutating func takeOutgoing(now: BudgetTime) -> WorkerFrame? {
+    guard isConnected else { return nil }
+    if isProgressDue(at: now) {
+      for number in progress.keys.sorted() { if let note = progress[number] { append(note) } }
+      progress = [:]
+      progressDue = now + Self.progressEvery
+    }
+    return outgoing.isEmpty ? nil : outgoing.takePart()
   }
+
+  /// Whether it is time to tell the output of running streams.
+  package func isProgressDue(at now: BudgetTime) -> Bool { isConnected && !progress.isEmpty && now >= progressDue }
 
   // MARK: Time
 
@@ -429,6 +458,7 @@ package struct LinkState: Sendable {
     var next = overdueAt
     if isConnected {
       next = min(next ?? heardAt + lease, heardAt + lease)
+      if !progress.isEmpty { next = min(next ?? progressDue, progressDue) }
     } else {
       for key in books.keys {
         guard let deadline = books[key]?.local.budget.nextDeadline(now: now) else { continue }
