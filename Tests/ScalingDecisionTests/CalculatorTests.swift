@@ -129,6 +129,9 @@ struct CalculatorTests {
       PolicyRow(
         "both directions count", [.init(.percent, 300, per: .seconds(60))], current: 6, [(4, 40), (-2, 20)],
         growth: 16, shrink: -8),
+      PolicyRow(
+        "percentages of less than nothing", [.init(.percent, 10, per: .seconds(60))], current: 2, [(5, 10)], growth: -3,
+        shrink: -2),
     ])
   func policies(_ row: PolicyRow) {
     var events = ScaleEvents()

@@ -30,6 +30,16 @@ struct EdgeTests {
     #expect(try scene.step([.asking(5)]).write == nil)
   }
 
+  @Test("No window holds growth from our own zero")
+  func windowFromZero() throws {
+    var spec = DecisionSpec.plain([.external()], min: 0)
+    spec.behavior.scaleUp.stabilizationWindow = .seconds(300)
+    var scene = Scene(spec, replicas: 3)
+    try scene.step([.asking(0)])
+    try scene.step([.asking(7)])
+    #expect(scene.writes == [0, 7])
+  }
+
   @Test("An annotation's count also holds for a fleet that was set to zero by hand")
   func pausedAtFromZero() {
     var spec = DecisionSpec.plain([.external()])
@@ -114,6 +124,17 @@ struct EdgeTests {
     }
     let held = decide(.plain([.external()]), state, replicas: 10, [.asking(7)], workers: drained)
     #expect(held.write == nil && held.victims.isEmpty)
+  }
+
+  @Test("A write that fails takes nothing back but what it noted: an older trial goes on")
+  func failedWriteKeepsTrial() {
+    var state = DecisionState()
+    state.expectedReplicas = 10
+    state.gain.trial = .init(
+      from: 8, to: 10, at: (start - .seconds(60)).milliseconds, rateBefore: 1, completedAtStart: nil, startedAt: nil)
+    let plan = decide(.plain([.external()], min: 12), state, replicas: 10, [.asking(12)])
+    #expect(plan.write == 12)
+    #expect(plan.stateIfWriteFails.gain == state.gain)
   }
 
   // MARK: Demands
@@ -255,6 +276,11 @@ struct EdgeTests {
     #expect(plan(.ignore).write == 6)
     #expect(plan(.fail).proposals[0].outcome == .unknown(.missingRequest(worker: Fleet.name(0))))
     #expect(plan(.fail).write == nil)
+    // Requests that are there, and no usable number: unknown, also for a default metric.
+    var metric = MetricSpec.cpuBand
+    metric.absent = .ignore
+    let blind = decideOnce(.plain([metric, .external()]), replicas: 10, [.perWorker([]), .asking(6)])
+    #expect(blind.proposals[0].outcome == .unknown(.noUsableSamples) && blind.write == nil)
   }
 
   @Test("A request of zero is a request; where all are zero there is no share to compute")
@@ -278,6 +304,8 @@ struct EdgeTests {
     // 8 at 90 % are 720, over ten 72 %; at 75 % they are 600, over ten 60 %, but each is in its band.
     #expect(desired(90) == 10)
     #expect(desired(75) == 10)
+    // 840 over ten are 84 %, inside the band, though eleven would be nearer its middle.
+    #expect(desired(105) == 10)
     #expect(desired(120) == 12)
     #expect(desired(40) == 5)
   }
@@ -319,7 +347,9 @@ struct EdgeTests {
   func maximumBeforePolicy() {
     var spec = DecisionSpec.plain([.external()], max: 12)
     spec.behavior.scaleUp.policies = [.init(.pods, 4, per: .seconds(60))]
-    #expect(decideOnce(spec, replicas: 10, [.asking(500)]).bindingStep == .maximum)
+    let plan = decideOnce(spec, replicas: 10, [.asking(500)])
+    #expect(plan.write == 12 && plan.bindingStep == .maximum)
+    #expect(!plan.reasons.contains { if case .rateLimited = $0 { true } else { false } })
   }
 
   @Test("The plan names when the oldest change leaves its period, or the holding proposal its window")
