@@ -103,9 +103,13 @@ class Case:
 
 
 def limited(seconds: int) -> dict[str, Any]:
-    """A mock whose bucket holds one request, and that answers 429 with this retry-after."""
+    """A mock whose bucket holds one request, and that answers 429 with this retry-after.
+
+    The bucket is full again after ten seconds at most, so that the retry-after is never shorter than the truth.
+    """
+    refill = min(seconds, 10)
     return {
-        "limits": [{"requests": 6, "depthSeconds": 10}],
+        "limits": [{"requests": 60 // refill, "depthSeconds": refill}],
         "headers": {"retryAfterOverride": seconds},
         "pace": {"timeToFirstToken": 0},
     }
