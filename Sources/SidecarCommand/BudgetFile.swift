@@ -23,7 +23,10 @@ package struct BudgetFile: Sendable {
   package init(yaml text: String) throws {
     var documents: [Node] = []
     do {
-      for document in try Yams.compose_all(yaml: text) { documents.append(document) }
+      // The sequence ends at an error, and keeps it.
+      let sequence = try Yams.compose_all(yaml: text)
+      for document in sequence { documents.append(document) }
+      if let error = sequence.error { throw error }
     } catch {
       throw Invalid(place: "YAML", problem: "\(error)")
     }

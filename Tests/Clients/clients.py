@@ -15,6 +15,7 @@ import tempfile
 import threading
 import time
 import urllib.request
+from collections.abc import Callable
 from typing import Any
 
 HERE = pathlib.Path(__file__).resolve().parent
@@ -22,10 +23,13 @@ BODY = {"model": "claude-sonnet-4-5", "max_tokens": 5, "messages": [{"role": "us
 
 
 class Tap:
-    """Passes connections on and keeps the bytes that clients send."""
+    """Passes connections on and keeps the bytes that clients send; before the first message `before` is called."""
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int, before: Callable[[], None] = lambda: None) -> None:
         self.target = target
+        self.before = before
+        self.lock = threading.Lock()
+        self.first: float | None = None
         self.sent: list[bytearray] = []
         self.listener = socket.create_server(("127.0.0.1", 0))
         self.port = self.listener.getsockname()[1]
@@ -47,11 +51,17 @@ class Tap:
             threading.Thread(target=self._copy, args=(client, server, record), daemon=True).start()
             threading.Thread(target=self._copy, args=(server, client, None), daemon=True).start()
 
-    @staticmethod
-    def _copy(source: socket.socket, sink: socket.socket, record: bytearray | None) -> None:
+    def _note(self, data: bytes) -> None:
+        with self.lock:
+            if self.first is None and data.startswith(b"POST "):
+                self.before()
+                self.first = time.monotonic()
+
+    def _copy(self, source: socket.socket, sink: socket.socket, record: bytearray | None) -> None:
         try:
             while data := source.recv(65536):
                 if record is not None:
+                    self._note(data)
                     record.extend(data)
                 sink.sendall(data)
         except OSError:
@@ -83,19 +93,23 @@ class Case:
 
     name: str
     mock: dict[str, Any]
-    # The bucket of the mock is emptied by one request past the sidecar before the client starts.
+    # The bucket of the mock is emptied by one request past the sidecar right before the client's first one.
     drain: bool = False
     # What the client must come to: "done", or "cut" for a stream that breaks off.
     outcome: str = "done"
-    # Seconds that it must take at least.
+    # Seconds that it must take at least, from the client's first request on.
     least: float = 0
     environment: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
 def limited(seconds: int) -> dict[str, Any]:
-    """A mock whose bucket holds one request, and that answers 429 with this retry-after."""
+    """A mock whose bucket holds one request, and that answers 429 with this retry-after.
+
+    The bucket is full again after ten seconds at most, so that the retry-after is never shorter than the truth.
+    """
+    refill = min(seconds, 10)
     return {
-        "limits": [{"requests": 60, "depthSeconds": 1}],
+        "limits": [{"requests": 60 // refill, "depthSeconds": refill}],
         "headers": {"retryAfterOverride": seconds},
         "pace": {"timeToFirstToken": 0},
     }
@@ -199,12 +213,9 @@ def run(case: Case, kind: str, mode: str, binaries: pathlib.Path, environments: 
                 [str(binaries / "swarmscale-sidecar"), "--listen", "127.0.0.1:0", "--upstream",
                  f"http://127.0.0.1:{behind.port}"], place / "sidecar", place / "sidecar.log")
             processes.append(process)
-            front = Tap(port)
-            if case.drain:
-                post(mock, "/v1/messages", BODY)
-            begun = time.monotonic()
+            front = Tap(port, (lambda: post(mock, "/v1/messages", BODY)) if case.drain else (lambda: None))
             result = client(kind, mode, environments, front.port, folder)
-            elapsed = time.monotonic() - begun
+            elapsed = time.monotonic() - (front.first or time.monotonic())
             verify(case, kind, result, elapsed, (front, behind), mock)
             process.terminate()
             if process.wait(timeout=60) != 0:
@@ -242,7 +253,7 @@ def main() -> int:
     failed = 0
     # Those that wait take no processor; the longest go first.
     runs.sort(key=lambda entry: -entry[1].least)
-    with concurrent.futures.ThreadPoolExecutor(max_workers=16) as pool:
+    with concurrent.futures.ThreadPoolExecutor(max_workers=12) as pool:
         futures = [
             (name, pool.submit(run, case, kind, mode, options.bin, options.environments))
             for name, case, kind, mode in runs

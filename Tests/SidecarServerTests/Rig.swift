@@ -25,6 +25,9 @@ struct MockDrivenClock: CoordinationClock {
   var now: BudgetTime { BudgetTime(nanoseconds: mock.now.nanoseconds - origin) }
   var wall: WallTime { WallTime(milliseconds: mock.now.nanoseconds / 1_000_000) }
 
+  /// Moves the clock forward.
+  func advance(by duration: Duration) { mock.advance(to: mock.now + duration) }
+
   func sleep(until time: BudgetTime) async throws {
     let (sum, overflow) = origin.addingReportingOverflow(time.nanoseconds)
     try await mock.sleep(until: MockTime(nanoseconds: overflow ? .max : sum))
