@@ -1,0 +1,87 @@
+package import CoordinationProtocol
+import GRPCCore
+import GRPCNIOTransportHTTP2
+import RateBudget
+
+/// How a coordinator's server listens.
+package struct CoordinatorServerConfiguration: Hashable, Sendable {
+  /// How the connection is secured.
+  package enum Security: Hashable, Sendable {
+    /// Not at all: for one machine and for tests.
+    case plaintext
+    /// TLS by files in PEM.
+    case tls(certificateChain: String, privateKey: String)
+  }
+
+  /// The address to listen at, IPv4 or IPv6.
+  package var host: String
+  /// The port; 0: any that is free.
+  package var port: Int
+  /// How the connection is secured.
+  package var security: Security
+
+  /// Makes a configuration.
+  package init(host: String = "127.0.0.1", port: Int, security: Security) {
+    self.host = host
+    self.port = port
+    self.security = security
+  }
+}
+
+/// Serves an engine's service over HTTP/2.
+package final class CoordinatorServer: Sendable {
+  private let server: GRPCServer<HTTP2ServerTransport.Posix>
+  private let engine: CoordinatorEngine
+
+  /// Makes a server; it listens once `run` is called.
+  package init(
+    _ configuration: CoordinatorServerConfiguration, engine: CoordinatorEngine,
+    authenticator: any Authenticator, clock: any CoordinationClock
+  ) {
+    self.engine = engine
+    let security: HTTP2ServerTransport.Posix.TransportSecurity =
+      switch configuration.security {
+      case .plaintext: .plaintext
+      case .tls(let chain, let key):
+        .tls(
+          certificateChain: [.file(path: chain, format: .pem)], privateKey: .file(path: key, format: .pem))
+      }
+    let isIPv6 = configuration.host.contains(":")
+    let transport = HTTP2ServerTransport.Posix(
+      address: isIPv6
+        ? .ipv6(host: configuration.host, port: configuration.port)
+        : .ipv4(host: configuration.host, port: configuration.port),
+      transportSecurity: security,
+      config: .defaults { config in
+        config.rpc.maxRequestPayloadSize = ProtocolLimits.messageBytes
+        config.http2.maxConcurrentStreams = 8
+        // Workers ping to notice a coordinator whose machine is gone.
+        config.connection.keepalive.clientBehavior.minPingIntervalWithoutCalls = .seconds(1)
+        config.connection.keepalive.clientBehavior.allowWithoutCalls = true
+        // And the coordinator pings to notice a worker whose machine is gone.
+        config.connection.keepalive.time = .seconds(30)
+        config.connection.keepalive.timeout = .seconds(10)
+      })
+    server = GRPCServer(
+      transport: transport,
+      services: [CoordinatorService(engine: engine, authenticator: authenticator, clock: clock)])
+  }
+
+  /// The port that it listens at; waits until it does.
+  package var port: Int {
+    get async throws {
+      let address = try await server.listeningAddress
+      return address?.ipv4?.port ?? address?.ipv6?.port ?? 0
+    }
+  }
+
+  /// Serves, and grants, until the task is cancelled: streams end at once then, and workers go on at their shares.
+  package func run() async throws {
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      group.addTask { try await self.engine.run() }
+      group.addTask { try await self.server.serve() }
+      defer { group.cancelAll() }
+      try await group.next()
+    }
+  }
+}

@@ -1,0 +1,322 @@
+package import CoordinationProtocol
+package import RateBudget
+
+/// The coordinator of the rate budgets: who is there, what they hold, what they are told.
+///
+/// A pure state machine: each stimulus gives the effects that a driver carries out, in order. Grants are given by
+/// `advance`, so that a driver decides how many requests are looked at together. Streams come and go; what a worker
+/// holds is kept by its client name, which outlasts them.
+package struct CoordinatorState: Sendable {
+  struct Session: Sendable {
+    var identity: WorkerIdentity
+    var stream: StreamID?
+    /// Since when it has had no stream.
+    var lostAt: BudgetTime?
+    var groups: [GroupKey] = []
+    var activity: WorkerActivity?
+    var activityAt = BudgetTime.zero
+    var drain: DrainRecord?
+  }
+
+  struct DrainRecord: Hashable, Sendable {
+    var order: DrainOrder
+    var orderedAt: BudgetTime
+    var answer: DrainState?
+  }
+
+  /// How it is run.
+  package private(set) var configuration: CoordinatorConfiguration
+  /// Its name; differs for each coordinator.
+  package let name: String
+  var budgets = RateBudgets()
+  var sessions: [String: Session] = [:]
+  var streams: [StreamID: String] = [:]
+  private var generator: SplitMix
+  private var learningUntil: BudgetTime?
+  private var nextTick: BudgetTime
+  private var lastTick: BudgetTime
+  private var lastOrder: UInt64
+  private var wall: (at: BudgetTime, time: WallTime)
+
+  /// Makes a coordinator. A `isSuccessor` learns for one lease: it grants no more than what the workers that join bring
+  /// with them, because those that haven't joined yet still use their shares. `seed` spreads second attempts.
+  package init(
+    configuration: CoordinatorConfiguration, name: String, isSuccessor: Bool, seed: UInt64, wall: WallTime,
+    now: BudgetTime
+  ) {
+    self.configuration = configuration
+    self.name = name
+    generator = SplitMix(state: seed)
+    learningUntil = isSuccessor ? now + configuration.lease : nil
+    nextTick = now + configuration.sharesEvery
+    lastTick = now
+    // Orders of a later coordinator are greater than those of the one before.
+    lastOrder = UInt64(max(wall.milliseconds, 0)) << 16
+    self.wall = (now, wall)
+  }
+
+  // MARK: Streams
+
+  /// Takes in a worker's hello.
+  package mutating func join(_ hello: WorkerHello, stream: StreamID, now: BudgetTime) -> [CoordinatorEffect] {
+    let client = hello.identity.client
+    var effects: [CoordinatorEffect] = []
+    if let old = sessions[client]?.stream {
+      streams[old] = nil
+      effects.append(.close(old, .replaced))
+    } else if sessions[client] == nil, sessions.count >= configuration.sessionLimit {
+      return [.close(stream, .tooManyWorkers(limit: configuration.sessionLimit))]
+    }
+    var session = sessions[client] ?? Session(identity: hello.identity)
+    session.identity = hello.identity
+    session.stream = stream
+    session.lostAt = nil
+    session.groups = []
+    sessions[client] = session
+    streams[stream] = client
+    for memory in hello.groups {
+      connect(client, to: memory.key, share: memory.share, outstanding: memory.outstanding, now: now)
+    }
+    if let activity = hello.activity { note(activity, of: client, now: now) }
+    effects.append(
+      .welcome(
+        stream,
+        CoordinatorWelcome(coordinator: name, lease: configuration.lease, groups: configuration.groups)))
+    if let drain = session.drain { effects.append(.tell(stream, .drain(drain.order))) }
+    return effects
+  }
+
+  /// Notes that a stream is lost. The worker goes on alone; what it may use is kept free.
+  package mutating func disconnect(_ stream: StreamID, now: BudgetTime) {
+    guard let client = streams.removeValue(forKey: stream), sessions[client]?.stream == stream else { return }
+    sessions[client]?.stream = nil
+    sessions[client]?.lostAt = now
+    for key in sessions[client]?.groups ?? [] {
+      _ = budgets.with(key) { $0.disconnect(client: client, now: now) }
+    }
+  }
+
+  private mutating func leave(_ stream: StreamID, now: BudgetTime) {
+    guard let client = streams.removeValue(forKey: stream) else { return }
+    for key in sessions[client]?.groups ?? [] { _ = budgets.with(key) { $0.remove(client: client, now: now) } }
+    sessions[client] = nil
+  }
+
+  private mutating func connect(
+    _ client: String, to key: GroupKey, share: Share? = nil, outstanding: [AdoptedGrant] = [], now: BudgetTime
+  ) {
+    guard let session = sessions[client], makeBudget(key, now: now) else { return }
+    if !session.groups.contains(key) { sessions[client]?.groups.append(key) }
+    _ = budgets.with(key) {
+      $0.connect(
+        client: client, fleet: session.identity.fleetName, share: share, outstanding: outstanding, now: now)
+    }
+    // A new worker is told its share soon, many new ones together.
+    nextTick = min(nextTick, max(now, lastTick + min(.seconds(1), configuration.sharesEvery)))
+  }
+
+  /// Makes the budget of a group unless there is one; false: there are as many as may be.
+  private mutating func makeBudget(_ key: GroupKey, now: BudgetTime) -> Bool {
+    if budgets.with(key, { _ in true }) ?? false { return true }
+    guard budgets.keys.count < configuration.groupLimit else { return false }
+    var budget = GroupBudget(configuration: configuration.budget(of: key), now: now)
+    budget.setWallClock(wallTime(at: now), now: now)
+    if let learningUntil, now < learningUntil { budget.startLearning(now: now) }
+    budgets.set(budget, for: key)
+    return true
+  }
+
+  private func wallTime(at now: BudgetTime) -> WallTime { wall.time + (now - wall.at) }
+
+  // MARK: Frames
+
+  /// Takes in what a worker says; grants come with the next `advance`.
+  package mutating func handle(_ frame: WorkerFrame, from stream: StreamID, now: BudgetTime) -> [CoordinatorEffect] {
+    guard let client = streams[stream] else { return [] }
+    var effects: [CoordinatorEffect] = []
+    for key in frame.groups { connect(client, to: key, now: now) }
+    for (key, headers) in frame.observations { _ = budgets.with(key) { $0.observe(headers, now: now) } }
+    for note in frame.settlements {
+      let id = GrantID(client: client, number: note.number)
+      _ = budgets.with(note.group) { budget in
+        switch note.kind {
+        case .progress: budget.settle(id, usage: note.usage, isFinal: false, now: now)
+        case .final: budget.settle(id, usage: note.usage, isFinal: true, now: now)
+        case .released: budget.release(id, now: now)
+        }
+      }
+    }
+    for note in frame.rejections { effects.append(.tell(stream, .answer(reject(note, client: client, now: now)))) }
+    for note in frame.requests {
+      if let answer = submit(note, client: client, now: now) { effects.append(.tell(stream, answer)) }
+    }
+    for note in frame.cancellations {
+      let id = GrantID(client: client, number: note.number)
+      // The worker hasn't seen a grant: if one is on its way to it, it is given back.
+      _ = budgets.with(note.group) { if !$0.cancel(id, now: now) { $0.release(id, now: now) } }
+    }
+    if let activity = frame.activity { self.note(activity, of: client, now: now) }
+    for answer in frame.drainAnswers where sessions[client]?.drain?.order.order == answer.order {
+      sessions[client]?.drain?.answer = answer.state
+    }
+    if frame.isGoodbye {
+      leave(stream, now: now)
+      effects.append(.close(stream, .goodbye))
+    }
+    return effects
+  }
+
+  private mutating func submit(_ note: RequestNote, client: String, now: BudgetTime) -> CoordinatorNote? {
+    let number = note.request.id.number
+    var request = note.request
+    request.id = GrantID(client: client, number: number)
+    switch budgets.with(note.group, { $0.submit(request, now: now) }) {
+    case .queued, .alreadyQueued: return nil
+    case .alreadyGranted(let grant): return .grant(Self.note(grant, now: now))
+    case .refused(let refusal): return .refusal(RefusalNote(number: number, refusal: refusal))
+    case nil:
+      return .refusal(RefusalNote(number: number, refusal: .tooManyClients(limit: configuration.groupLimit)))
+    }
+  }
+
+  private mutating func reject(_ note: RejectionNote, client: String, now: BudgetTime) -> RejectionAnswer {
+    var generator = generator
+    let id = GrantID(client: client, number: note.number)
+    let decision = budgets.with(note.group) {
+      $0.reject(id, verdict: note.verdict, headers: note.headers, now: now, using: &generator)
+    }
+    self.generator = generator
+    switch decision {
+    case .requeued(let notBefore): return RejectionAnswer(number: note.number, decision: .requeued(notBefore - now))
+    case .tellClient(let refusal): return RejectionAnswer(number: note.number, decision: .tellClient(refusal))
+    case .unknown, nil: return RejectionAnswer(number: note.number, decision: .unknown)
+    }
+  }
+
+  private mutating func note(_ activity: WorkerActivity, of client: String, now: BudgetTime) {
+    sessions[client]?.activity = activity
+    sessions[client]?.activityAt = now
+  }
+
+  private static func note(_ grant: Grant, now: BudgetTime) -> GrantNote {
+    GrantNote(
+      number: grant.id.number, waited: grant.waited, lease: max(.zero, grant.expires - now), attempt: grant.attempt)
+  }
+
+  // MARK: Time
+
+  /// Grants what fits now, and tells shares when it is time.
+  package mutating func advance(now: BudgetTime) -> [CoordinatorEffect] {
+    var effects: [CoordinatorEffect] = []
+    for (key, outcome) in budgets.advance(now: now) {
+      guard let stream = sessions[outcome.id.client]?.stream else {
+        // Nobody is there to use it.
+        if case .granted(let grant) = outcome { _ = budgets.with(key) { $0.release(grant.id, now: now) } }
+        continue
+      }
+      switch outcome {
+      case .granted(let grant): effects.append(.tell(stream, .grant(Self.note(grant, now: now))))
+      case .expired(let id): effects.append(.tell(stream, .refusal(RefusalNote(number: id.number, refusal: nil))))
+      case .refused(let id, let refusal):
+        effects.append(.tell(stream, .refusal(RefusalNote(number: id.number, refusal: refusal))))
+      }
+    }
+    if now >= nextTick { tick(now: now, into: &effects) }
+    return effects
+  }
+
+  private mutating func tick(now: BudgetTime, into effects: inout [CoordinatorEffect]) {
+    lastTick = now
+    nextTick = now + configuration.sharesEvery
+    var notices: [(key: GroupKey, notice: ShareNotice)] = []
+    budgets.forEach { key, budget in
+      for notice in budget.shares(now: now) { notices.append((key, notice)) }
+    }
+    for (key, notice) in notices {
+      guard let stream = sessions[notice.client]?.stream else { continue }
+      effects.append(.tell(stream, .share(key, notice.share)))
+    }
+    for stream in streams.keys.sorted() { effects.append(.tell(stream, .lease(configuration.lease))) }
+    let gone = sessions.filter { $0.value.lostAt.map { now - $0 > configuration.forgetAfter } ?? false }
+    for client in gone.keys.sorted() {
+      for key in gone[client]?.groups ?? [] { _ = budgets.with(key) { $0.remove(client: client, now: now) } }
+      sessions[client] = nil
+    }
+  }
+
+  /// When `advance` has something to do next.
+  package mutating func nextDeadline(now: BudgetTime) -> BudgetTime {
+    min(nextTick, budgets.nextDeadline(now: now) ?? nextTick)
+  }
+
+  // MARK: Configuration
+
+  /// Follows a changed configuration; workers are told what has changed. The same one changes nothing.
+  package mutating func configure(_ new: CoordinatorConfiguration, now: BudgetTime) -> [CoordinatorEffect] {
+    guard new != configuration else { return [] }
+    let old = Set(configuration.groups)
+    configuration = new
+    budgets.forEach { key, budget in budget.configure(new.budget(of: key), now: now) }
+    let changed = new.groups.filter { !old.contains($0) }
+    return streams.keys.sorted().flatMap { stream in changed.map { .tell(stream, .group($0)) } }
+  }
+
+  /// Tells the time of day again: the UTC day of the spend ceiling begins by it.
+  package mutating func setWallClock(_ time: WallTime, now: BudgetTime) {
+    wall = (now, time)
+    budgets.forEach { _, budget in budget.setWallClock(time, now: now) }
+  }
+
+  /// Lets a group go on after a pause that money has caused.
+  package mutating func resume(_ key: GroupKey, now: BudgetTime) {
+    _ = budgets.with(key) { $0.resume(now: now) }
+  }
+
+  // MARK: Drain
+
+  /// Orders a pod's workers to take no new work. Nothing when none of them is known.
+  package mutating func drain(
+    namespace: String, pod: String, timeout: Duration, now: BudgetTime
+  ) -> [CoordinatorEffect] {
+    lastOrder += 1
+    return order(namespace: namespace, pod: pod, now: now) {
+      DrainOrder(order: $0, timeout: timeout)
+    }
+  }
+
+  /// Takes the order back.
+  package mutating func withdrawDrain(namespace: String, pod: String, now: BudgetTime) -> [CoordinatorEffect] {
+    lastOrder += 1
+    return order(namespace: namespace, pod: pod, now: now) {
+      DrainOrder(order: $0, timeout: .zero, isWithdrawn: true)
+    }
+  }
+
+  private mutating func order(
+    namespace: String, pod: String, now: BudgetTime, _ make: (UInt64) -> DrainOrder
+  ) -> [CoordinatorEffect] {
+    var effects: [CoordinatorEffect] = []
+    let order = make(lastOrder)
+    for client in sessions.keys.sorted() {
+      guard let session = sessions[client], session.identity.namespace == namespace, session.identity.pod == pod else {
+        continue
+      }
+      sessions[client]?.drain = DrainRecord(order: order, orderedAt: now)
+      if let stream = session.stream { effects.append(.tell(stream, .drain(order))) }
+    }
+    return effects
+  }
+}
+
+/// A seeded generator (SplitMix64), so that the state machine owns its randomness.
+struct SplitMix: RandomNumberGenerator, Sendable {
+  var state: UInt64
+
+  mutating func next() -> UInt64 {
+    state &+= 0x9E37_79B9_7F4A_7C15
+    var mixed = state
+    mixed = (mixed ^ (mixed >> 30)) &* 0xBF58_476D_1CE4_E5B9
+    mixed = (mixed ^ (mixed >> 27)) &* 0x94D0_49BB_1331_11EB
+    return mixed ^ (mixed >> 31)
+  }
+}
