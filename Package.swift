@@ -16,6 +16,9 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
     .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
     .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
+    .package(url: "https://github.com/grpc/grpc-swift-2", from: "2.4.3"),
+    .package(url: "https://github.com/grpc/grpc-swift-nio-transport", from: "2.9.2"),
+    .package(url: "https://github.com/grpc/grpc-swift-protobuf", from: "2.4.1"),
     // Without its default traits: no swift-configuration, and FoundationEssentials instead of Foundation.
     .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0", traits: []),
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
@@ -49,6 +52,29 @@ let package = Package(
 
     // MARK: The Claude API's budget
     .target(name: "RateBudget"),
+    .target(
+      name: "CoordinationProtocol",
+      dependencies: [
+        "RateBudget",
+        .product(name: "GRPCCore", package: "grpc-swift-2"),
+        .product(name: "GRPCProtobuf", package: "grpc-swift-protobuf"),
+        .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+      ],
+      exclude: ["Protos"]),
+    .target(
+      name: "Coordinator",
+      dependencies: [
+        "RateBudget", "CoordinationProtocol",
+        .product(name: "GRPCCore", package: "grpc-swift-2"),
+        .product(name: "GRPCNIOTransportHTTP2", package: "grpc-swift-nio-transport"),
+      ]),
+    .target(
+      name: "SwarmCoordination",
+      dependencies: [
+        "RateBudget", "CoordinationProtocol",
+        .product(name: "GRPCCore", package: "grpc-swift-2"),
+        .product(name: "GRPCNIOTransportHTTP2", package: "grpc-swift-nio-transport"),
+      ]),
 
     // MARK: A local Messages API, for tests and local mode
     .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"]), .brew(["zlib"])]),
@@ -126,6 +152,15 @@ let package = Package(
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       path: "Benchmarks/Sources/SwarmscaleBenchmarks"),
+    .executableTarget(
+      name: "CoordinatorBenchmarks",
+      dependencies: [
+        "CoordinationProtocol", "Coordinator", "RateBudget",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "GRPCCore", package: "grpc-swift-2"),
+        .product(name: "GRPCNIOTransportHTTP2", package: "grpc-swift-nio-transport"),
+      ],
+      path: "Benchmarks/Sources/CoordinatorBenchmarks"),
 
     // MARK: Tests
     .target(name: "TestSupport", dependencies: ["KubernetesCore"], path: "Tests/TestSupport"),
@@ -162,6 +197,14 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
       ]),
     .testTarget(name: "RateBudgetTests", dependencies: ["RateBudget"]),
+    .testTarget(
+      name: "CoordinatorTests",
+      dependencies: [
+        "CoordinationProtocol", "Coordinator", "KubernetesCore", "RateBudget", "SwarmCoordination", "TestSupport",
+        .product(name: "GRPCCore", package: "grpc-swift-2"),
+        .product(name: "GRPCNIOTransportHTTP2", package: "grpc-swift-nio-transport"),
+        .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+      ]),
     .testTarget(name: "MockClaudeTests", dependencies: ["MockClaude"]),
     .testTarget(
       name: "MockClaudeServerTests",

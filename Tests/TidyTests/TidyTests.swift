@@ -30,6 +30,9 @@ import Testing
     "ScalingDecision": ["KubernetesCore", "ScalingAPI", "FoundationEssentials", "Foundation"],
     "HPAReference": ["KubernetesCore", "ScalingAPI", "FoundationEssentials", "Foundation"],
     "RateBudget": [],
+    "CoordinationProtocol": ["RateBudget", "SwiftProtobuf", "Glibc", "Musl", "Darwin"],
+    "Coordinator": ["CoordinationProtocol", "RateBudget", "GRPCCore", "GRPCNIOTransportHTTP2"],
+    "SwarmCoordination": ["CoordinationProtocol", "RateBudget", "GRPCCore", "GRPCNIOTransportHTTP2"],
     "CZlib": [],
     "MockClaude": ["FoundationEssentials", "Foundation"],
     "MockClaudeServer": ["MockClaude", "CZlib", "NIOCore", "NIOHTTP1", "NIOPosix", "Glibc", "Musl", "Darwin"],
@@ -72,7 +75,7 @@ import Testing
   }
 
   private static func isGenerated(_ file: URL) -> Bool {
-    file.lastPathComponent.hasSuffix(".pb.swift")
+    [".pb.swift", ".grpc.swift"].contains { file.lastPathComponent.hasSuffix($0) }
   }
 
   @Test("Each target imports only what stands below it")
