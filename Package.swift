@@ -10,6 +10,8 @@ let package = Package(
   products: [
     .executable(name: "swarmscale", targets: ["swarmscale"]),
     .executable(name: "swarmscale-controller", targets: ["swarmscale-controller"]),
+    .executable(name: "swarmscale-sidecar", targets: ["swarmscale-sidecar"]),
+    .library(name: "SwarmCoordination", targets: ["SwarmCoordination"]),
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
@@ -22,6 +24,7 @@ let package = Package(
     // Without its default traits: no swift-configuration, and FoundationEssentials instead of Foundation.
     .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0", traits: []),
     .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
+    .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
     .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
   ],
   targets: [
@@ -68,13 +71,6 @@ let package = Package(
         .product(name: "GRPCCore", package: "grpc-swift-2"),
         .product(name: "GRPCNIOTransportHTTP2", package: "grpc-swift-nio-transport"),
       ]),
-    .target(
-      name: "SwarmCoordination",
-      dependencies: [
-        "RateBudget", "CoordinationProtocol",
-        .product(name: "GRPCCore", package: "grpc-swift-2"),
-        .product(name: "GRPCNIOTransportHTTP2", package: "grpc-swift-nio-transport"),
-      ]),
 
     // MARK: A local Messages API, for tests and local mode
     .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"]), .brew(["zlib"])]),
@@ -92,6 +88,39 @@ let package = Package(
       dependencies: [
         "MockClaude", "MockClaudeServer", "Yams",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+      ]),
+
+    // MARK: The embedded library and the sidecar
+    .target(
+      name: "SwarmCoordination",
+      dependencies: [
+        "CoordinationProtocol", "RateBudget",
+        .product(name: "AsyncHTTPClient", package: "async-http-client"),
+        .product(name: "GRPCCore", package: "grpc-swift-2"),
+        .product(name: "GRPCNIOTransportHTTP2", package: "grpc-swift-nio-transport"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOHTTP1", package: "swift-nio"),
+      ]),
+    .target(
+      name: "SidecarServer",
+      dependencies: [
+        "Observability", "RateBudget", "SwarmCoordination",
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOHTTP1", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+      ]),
+    .target(
+      name: "SidecarCommand",
+      dependencies: [
+        "Observability", "RateBudget", "SidecarServer", "SwarmCoordination", "Yams",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "AsyncHTTPClient", package: "async-http-client"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
         .product(name: "UnixSignals", package: "swift-service-lifecycle"),
       ]),
 
@@ -141,6 +170,9 @@ let package = Package(
       name: "swarmscale-controller",
       dependencies: ["ControllerCommand", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
     .executableTarget(
+      name: "swarmscale-sidecar",
+      dependencies: ["SidecarCommand", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
+    .executableTarget(
       name: "mock-claude",
       dependencies: ["MockClaudeCommand", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
 
@@ -179,7 +211,9 @@ let package = Package(
     .testTarget(name: "KubernetesCoreTests", dependencies: ["KubernetesCore", "TestSupport"]),
     .testTarget(
       name: "KubernetesProtobufTests", dependencies: ["KubernetesProtobuf", "KubernetesCore", "TestSupport"]),
-    .testTarget(name: "KubernetesClientTests", dependencies: ["KubernetesClient", "KubernetesCore", "TestSupport"]),
+    .testTarget(
+      name: "KubernetesClientTests", dependencies: ["KubernetesClient", "KubernetesCore", "TestSupport"],
+      exclude: ["Support/make_certificates.sh", "Support/test_server.py"]),
     .testTarget(
       name: "KubernetesConfigurationTests",
       dependencies: ["KubernetesConfiguration", "KubernetesClient", "KubernetesCore", "TestSupport"]),
@@ -211,6 +245,23 @@ let package = Package(
       dependencies: [
         "MockClaude", "MockClaudeServer",
         .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+      ]),
+    .testTarget(
+      name: "SwarmCoordinationTests",
+      dependencies: [
+        "RateBudget", "SwarmCoordination",
+        .product(name: "NIOCore", package: "swift-nio"),
+      ]),
+    .testTarget(
+      name: "SidecarServerTests",
+      dependencies: [
+        "MockClaude", "MockClaudeServer", "Observability", "RateBudget", "SidecarCommand", "SidecarServer",
+        "SwarmCoordination",
+        .product(name: "AsyncHTTPClient", package: "async-http-client"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOHTTP1", package: "swift-nio"),
         .product(name: "NIOPosix", package: "swift-nio"),
       ]),
     .testTarget(

@@ -1,4 +1,8 @@
-/// The outer safety loop: an unexpected 429 lowers the target, time raises it again.
+/// The outer safety loop: an unexpected 429 lowers the target or shortens the burst, time raises both again.
+///
+/// Which of the two is decided by `GroupBudget`; the constants of the target are those of AIMD on the target in
+/// docs/rate-budget.md, those of the burst are chosen so that an eighth is reached by three episodes and left within an
+/// hour.
 struct TargetControl: Sendable {
   /// What one 429 leaves of the target, in parts per million.
   static let decrease: Int64 = 900_000
@@ -33,7 +37,8 @@ struct TargetControl: Sendable {
     return min(million, burst.addingSaturated(back))
   }
 
-  /// Notes a 429 that came in a burst: the rate is right, but upstream's bucket is less deep than ours.
+  /// Notes a 429 that came in a burst: the rate is right, but upstream's bucket is less deep than ours; whether the
+  /// depth went down.
   mutating func shorten(now: BudgetTime) -> Bool {
     if let lastShortening, now - lastShortening < Self.episode { return false }
     burst = max(Self.shortest, burstFactor(at: now) / 2)
@@ -107,7 +112,7 @@ struct RampLimiter: Sendable {
     start = max(start, min(base, ceiling))
   }
 
-  /// Follows a changed limit.
+  /// Halves the slope: upstream has refused the growth. A grace of ten minutes without refusals doubles it again.
   mutating func refuse(now: BudgetTime) {
     lastRefusal = now
     divisor = min(divisor * 2, Self.steepest)

@@ -24,7 +24,12 @@ struct EmissionModel: Sendable {
   }
 
   private var classes: [Class] = [Class()]
-  private var index: [String: Int] = [:]
+  private struct Key: Hashable, Sendable {
+    var model: String
+    var kind: String
+  }
+
+  private var index: [Key: Int] = [:]
   /// The predicted emission of all live streams, in thousandths of a token a second.
   private(set) var predicted: Int64 = 0
   /// How many streams are live.
@@ -32,7 +37,7 @@ struct EmissionModel: Sendable {
 
   /// The class of a model and a kind of worker; those beyond the 63rd share one.
   mutating func streamClass(model: String, kind: String) -> Int {
-    let key = "\(model)\u{0}\(kind)"
+    let key = Key(model: model, kind: kind)
     if let known = index[key] { return known }
     guard classes.count < Self.maximumClasses else { return 0 }
     classes.append(Class())

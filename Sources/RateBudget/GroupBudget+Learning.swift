@@ -65,7 +65,9 @@ extension GroupBudget {
     case .rateLimited(let retryAfter):
       count(.rate, now: now)
       if let exhausted = headers.exhausted { lanes[exhausted.rawValue].drain(now: now) }
-      penalise(headers.exhausted ?? binding, now: now)
+      let dimension = headers.exhausted ?? binding
+      let cost = lease.map { amounts(of: $0.request.estimate)[dimension] * TokenBucket.unit } ?? 0
+      penalise(dimension, cost: dimension == .outputTokens ? 0 : cost, now: now)
       return hold(lease, for: retryAfter ?? .seconds(5), now: now, using: &generator)
     case .rampLimited(let retryAfter):
       count(.ramp, now: now)
@@ -85,11 +87,18 @@ extension GroupBudget {
     wakeAt = now
   }
 
-  /// An unexpected 429 lowers the target; one that came while more was granted than flows in shortens the burst.
-  private mutating func penalise(_ dimension: Dimension, now: BudgetTime) {
+  /// An unexpected 429 lowers the target, unless our own burst explains it: then the rate was right, and the burst gets
+  /// shorter.
+  ///
+  /// A bucket as deep as ours that gets the whole limit and serves only us is replayed over the last minute. If the
+  /// refused request would have left less than half of it, upstream's may well have been empty.
+  private mutating func penalise(_ dimension: Dimension, cost: Int64, now: BudgetTime) {
     let lane = lanes[dimension.rawValue]
-    let recent = lane.log.sum(over: .seconds(5), now: now)
-    let isBurst = recent > lane.bucket.rate / 12 * 11 / 10
+    guard let limit = lane.limit else { return }
+    let depth = lane.bucket.depth
+    let start = BudgetTime(nanoseconds: now.nanoseconds.subtractingSaturated(minuteNanoseconds))
+    let level = lane.log.replay(level: depth, full: depth, limit: limit, from: start, to: now)
+    let isBurst = level.subtractingSaturated(cost) < depth / 2
     let isChanged = isBurst ? target.shorten(now: now) : target.penalise(now: now)
     if isChanged { steer(now: now) }
   }

@@ -156,8 +156,17 @@ package struct GroupBudget: Sendable {
     for index in lanes.indices {
       let lane = lanes[index]
       guard let limit = lane.limit else { continue }
-      var rate = limit.scaled(by: configuration.target(of: lane.dimension), over: million)
-        .scaled(by: target.factor(at: now), over: million)
+      let whole = limit.scaled(by: configuration.target(of: lane.dimension), over: million)
+      let factor = target.factor(at: now)
+      if let share {
+        // What others use and what is lost was taken off when the share was made; seen from one pod all other pods
+        // would look like others.
+        let rate = min(whole, share[lane.dimension]).scaled(by: factor, over: million)
+        let depth = rate.scaled(by: configuration.burst.wholeNanoseconds, over: minuteNanoseconds)
+        lanes[index].steer(rate: rate, depth: depth, now: now)
+        continue
+      }
+      var rate = whole.scaled(by: factor, over: million)
       rate = rate.subtractingSaturated(lane.gauge.foreign(limit: limit))
       rate = rate.subtractingSaturated(lost[lane.dimension])
       if configuration.ramp != nil, lane.dimension != .requests { rate = min(rate, lane.ramp.ceiling) }
@@ -167,10 +176,6 @@ package struct GroupBudget: Sendable {
       var depth = limit.scaled(by: configuration.burst.wholeNanoseconds, over: minuteNanoseconds)
       depth = depth.scaled(by: target.burstFactor(at: now), over: million)
       if let shape = lane.gauge.depth { depth = min(depth, shape) }
-      if let share {
-        rate = min(rate, share[lane.dimension])
-        depth = rate.scaled(by: configuration.burst.wholeNanoseconds, over: minuteNanoseconds)
-      }
       lanes[index].steer(rate: rate, depth: depth, now: now)
     }
   }

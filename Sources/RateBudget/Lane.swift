@@ -14,7 +14,7 @@ struct Lane: Sendable {
   var gauge = UpstreamGauge()
   /// How fast use may grow.
   var ramp = RampLimiter()
-  /// Since when the 60-second use or the queue has been what it is; set once a second.
+  /// What was charged in the last 60 s, in micro-units; brought up to date once a second.
   var used: Int64 = 0
 
   /// Makes a lane with a full bucket, or an empty one.
@@ -71,6 +71,11 @@ struct Lane: Sendable {
     let inflow = limit.scaled(by: now.nanoseconds(since: time), over: minuteNanoseconds)
     bucket.lower(
       to: level.addingSaturated(rounding).addingSaturated(inflow).subtractingSaturated(since), now: now)
+  }
+
+  /// Forgives the debt beyond what flows in within `time`.
+  mutating func forgiveDebt(beyond time: Duration, now: BudgetTime) {
+    bucket.forgive(to: -bucket.rate.scaled(by: time.wholeNanoseconds, over: minuteNanoseconds), now: now)
   }
 
   /// Takes everything: upstream has said that nothing is left.

@@ -40,9 +40,16 @@ package struct LocalBudget: Sendable {
   }
 
   /// Notes that the coordinator is lost. Submit what waited there to `budget`.
+  ///
+  /// Debt beyond half a lease of the share is forgiven: a pod's share is small against one request, and without that all
+  /// pods that have just worked would wait at once. Idle pods' unused claims, which their full buckets don't keep, pay
+  /// for it.
   package mutating func lose(now: BudgetTime) {
+    let isNew = policy.lostSince == nil
     policy.lose(now: now)
     follow(now: now)
+    guard isNew else { return }
+    for index in budget.lanes.indices { budget.lanes[index].forgiveDebt(beyond: policy.share.lease / 2, now: now) }
   }
 
   /// Notes a grant of the coordinator.

@@ -72,6 +72,12 @@ package struct TokenBucket: Hashable, Sendable {
     fraction = 0
   }
 
+  /// Forgives debt: raises the level to at least `floor`, which is never above zero.
+  package mutating func forgive(to floor: Int64, now: BudgetTime) {
+    refill(to: now)
+    balance = max(balance, min(floor, 0, depth))
+  }
+
   /// When the level reaches `goal` if nothing is taken: `now` if it has; nil if it never does.
   package func instant(of goal: Int64, now: BudgetTime) -> BudgetTime? {
     let (level, fraction) = refilled(to: now)

@@ -7,8 +7,9 @@ struct UpstreamGauge: Sendable {
   private static let spacing: Duration = .seconds(5)
   /// How long foreign use is smoothed.
   private static let smoothing: Duration = .seconds(60)
-  /// Foreign use below this part of the limit (parts per million) is noise: rounding, estimates in flight.
-  private static let noise: Int64 = 20_000
+  /// Foreign use below this part of the limit (parts per million) counts as noise: rounding, and requests in flight
+  /// whose estimates are wrong. It is less than what the target of 95 % leaves free, so that ignoring it overruns nothing.
+  private static let noise: Int64 = 40_000
   /// How many readings in a row must disagree with the limit before the bucket is believed to have another shape.
   private static let mismatches = 5
 
@@ -33,7 +34,9 @@ struct UpstreamGauge: Sendable {
   mutating func observe(
     remaining: Int64, untilFull: Duration?, limit: Int64, rounding: Int64, at time: BudgetTime, log: ChargeLog
   ) {
-    if let untilFull { learnDepth(remaining: remaining, untilFull: untilFull, limit: limit, rounding: rounding, at: time) }
+    if let untilFull {
+      learnDepth(remaining: remaining, untilFull: untilFull, limit: limit, rounding: rounding, at: time)
+    }
     let full = depth ?? limit
     guard let last = base else {
       base = (remaining, time)

@@ -34,7 +34,9 @@ extension Decision {
       }
       return
     }
-    guard let last = state.gain.completed, let lastAt = state.gain.completedAt, completed >= last, now >= lastAt else {
+    // A counter that fell has begun anew, and a clock may have stepped back: what was noted before can't be compared.
+    let least = state.gain.trial?.completedAtStart ?? state.gain.completed
+    guard let least, let lastAt = state.gain.completedAt, completed >= least, now >= lastAt else {
       state.gain.completed = completed
       state.gain.completedAt = now
       state.gain.trial = nil

@@ -9,12 +9,20 @@ extension Decision {
     reasons.reserveCapacity(4)
     for index in spec.metrics.indices {
       let metric = spec.metrics[index]
-      let reading = index < input.readings.count ? input.readings[index] : .unavailable(.notYetRead)
       var proposal = Proposal(
         name: metric.name, source: metric.source, outcome: .unknown(.unfitReading), observed: nil,
         target: metric.target)
-      read(spec, input, metric, index, reading, row: row, &proposal)
-      if case .workers = reading { row += 1 }
+      // Numbers of workers stand in the input's table: their samples aren't touched, which may be far from any cache.
+      if index < input.readings.count, case .workers = input.readings[index] {
+        switch metric.source {
+        case .resource, .containerResource, .pods: readWorkers(spec, input, metric, index, row: row, &proposal)
+        default: break
+        }
+        row += 1
+      } else {
+        let reading = index < input.readings.count ? input.readings[index] : .unavailable(.notYetRead)
+        read(spec, metric, index, reading, &proposal)
+      }
       proposals.append(proposal)
       if metric.role == .demand {
         countFailure(spec, metric, index)
@@ -37,9 +45,9 @@ extension Decision {
     }
   }
 
+  /// Reads what isn't a number of each worker; the proposal stays unknown where the reading doesn't fit the metric.
   private mutating func read(
-    _ spec: DecisionSpec, _ input: DecisionInput, _ metric: MetricSpec, _ index: Int, _ reading: MetricReading,
-    row: Int, _ proposal: inout Proposal
+    _ spec: DecisionSpec, _ metric: MetricSpec, _ index: Int, _ reading: MetricReading, _ proposal: inout Proposal
   ) {
     switch (metric.source, reading) {
     case (_, .unavailable(let reason)):
@@ -51,11 +59,9 @@ extension Decision {
     case (.apiRate, .budget(let report)):
       readBudget(spec, metric, index, report, &proposal)
     case (.apiRate, _), (.schedule, _):
-      proposal.outcome = .unknown(.unfitReading)
+      break
     case (.backlog, .backlog(let report)):
       readBacklog(spec, metric, index, report, &proposal)
-    case (.resource, .workers), (.containerResource, .workers), (.pods, .workers):
-      readWorkers(spec, input, metric, index, row: row, &proposal)
     case (.object, .value(let milli, let at)), (.external, .value(let milli, let at)),
       (.prometheus, .value(let milli, let at)), (.backlog, .value(let milli, let at)):
       readValue(spec, metric, index, milli, at, &proposal)
@@ -63,7 +69,7 @@ extension Decision {
       (.prometheus, .series(let values, let at)), (.backlog, .series(let values, let at)):
       readSeries(spec, metric, index, values, at, &proposal)
     default:
-      proposal.outcome = .unknown(.unfitReading)
+      break
     }
   }
 
@@ -254,7 +260,9 @@ extension Decision {
       proposal.outcome = .wants(count)
       return
     }
-    if state.metrics[index].collapseAt.map({ at > $0 }) ?? true {
+    // No sample comes from beyond this moment: one that was remembered is from before the clock stepped back.
+    let horizon = now.addingSaturated((spec.metrics[index].freshness ?? spec.limits.freshness).milliseconds)
+    if state.metrics[index].collapseAt.map({ at > $0 || $0 > horizon }) ?? true {
       state.metrics[index].collapses = min(max(state.metrics[index].collapses, 0), 1_000_000) + 1
       state.metrics[index].collapseAt = at
     }

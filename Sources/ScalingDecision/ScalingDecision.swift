@@ -77,6 +77,8 @@ extension Decision {
   /// Compares the count with the one that was left behind; another writer's change is an event for rate policies too.
   mutating func noticeForeignChange(_ spec: DecisionSpec, _ input: DecisionInput) {
     if current > 0 { state.isScaledToZero = false }
+    // Also where nothing changes: after a clock that stepped back, a change from the future would use up its policy for long.
+    state.events.forget(until: now.subtractingSaturated(longestPeriod(spec)), now: now)
     forgetOldContest(spec)
     guard let expected = state.expectedReplicas else {
       // A new object: the present size counts as a proposal, so that a shrink waits a whole window.
@@ -96,7 +98,6 @@ extension Decision {
     reasons.append(.foreignChange(from: expected, to: current))
     noteEvent(spec, current.subtractingSaturated(expected))
     guard !spec.isDryRun else { return }
-    if state.contest.changes == 0 { state.contest.ownWrites = 0 }
     state.contest.changes = min(state.contest.changes.addingSaturated(1), 1_000_000)
     state.contest.lastChangeAt = now
     state.contest.manager = input.foreignWriter.map { String($0.manager.prefix(ContestMemory.longestName)) }

@@ -6,16 +6,18 @@ import SwarmCoordination
 import TestSupport
 
 /// A clock that stands still until a test moves it.
-struct ManualCoordinationClock: CoordinationClock {
+struct ManualCoordinationClock: BudgetClock, CoordinationClock {
   let time = ManualTimeSource()
 
   var now: BudgetTime { BudgetTime(nanoseconds: time.monotonicNow.sinceOrigin.wholeNanoseconds) }
-  var wallNow: WallTime { WallTime(milliseconds: 1_767_225_600_000) + (now - .zero) }
+  var wall: WallTime { WallTime(milliseconds: 1_767_225_600_000) + (now - .zero) }
 
   func sleep(until deadline: BudgetTime) async throws {
     try await time.sleep(until: MonotonicTime(sinceOrigin: .nanoseconds(deadline.nanoseconds)))
   }
 }
+
+extension SystemBudgetClock: CoordinationClock {}
 
 let sonnet = GroupKey(organization: "org", modelGroup: "claude-sonnet")
 let wallStart = WallTime(milliseconds: 1_767_225_600_000)

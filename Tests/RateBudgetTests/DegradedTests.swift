@@ -43,7 +43,8 @@ import Testing
     for index in pods.indices {
       pods[index].lose(now: lossAt)
       for number in 0..<2_000 {
-        _ = pods[index].budget.submit(request(UInt64(number), client: "pod\(index)", input: 1_000, deadline: at(1_000)), now: lossAt)
+        _ = pods[index].budget.submit(
+          request(UInt64(number), client: "pod\(index)", input: 1_000, deadline: at(1_000)), now: lossAt)
       }
       var now = lossAt
       while now < at(200) {
@@ -100,18 +101,24 @@ import Testing
     for notice in notices.prefix(10) {
       budget.connect(
         client: notice.client, fleet: "f", share: notice.share,
-        outstanding: [AdoptedGrant(request: request(1, client: notice.client, input: 5_000, output: 500), age: .seconds(3))],
+        outstanding: [
+          AdoptedGrant(request: request(1, client: notice.client, input: 5_000, output: 500), age: .seconds(3))
+        ],
         now: .zero)
       // A second hello changes nothing.
       budget.connect(
         client: notice.client, fleet: "f", share: notice.share,
-        outstanding: [AdoptedGrant(request: request(1, client: notice.client, input: 5_000, output: 500), age: .seconds(3))],
+        outstanding: [
+          AdoptedGrant(request: request(1, client: notice.client, input: 5_000, output: 500), age: .seconds(3))
+        ],
         now: .zero)
     }
     #expect(budget.outstandingCount == 10)
     #expect(budget.totalCharged(.inputTokens) == 0)
     #expect(budget.shares(now: at(1)).isEmpty, "nobody's share changes while it learns")
-    for number in 0..<10_000 { _ = budget.submit(request(UInt64(100 + number), client: "pod0", input: 1_000), now: .zero) }
+    for number in 0..<10_000 {
+      _ = budget.submit(request(UInt64(100 + number), client: "pod0", input: 1_000), now: .zero)
+    }
     let learning = budget.run(from: .zero, to: at(14.999)).count
     #expect((740...755).contains(learning), "ten of twenty shares: 50,000 a second, not \(learning)")
     #expect(budget.report(now: at(14.9)).isLearning)

@@ -25,7 +25,8 @@ import Testing
   @Test("The first request of a session goes by its size, later ones by what was charged")
   func sessions() {
     var estimator = InputEstimator()
-    let first = InputEstimator.Features(model: "claude-sonnet-4-5", kind: "k", session: "s", bodyBytes: 35_000, maxTokens: 200)
+    let first = InputEstimator.Features(
+      model: "claude-sonnet-4-5", kind: "k", session: "s", bodyBytes: 35_000, maxTokens: 200)
     let cold = estimator.estimate(first, inFlight: 1)
     #expect(cold.input == 10_000)
     #expect(cold.expectedOutput == 200, "capped by max_tokens")

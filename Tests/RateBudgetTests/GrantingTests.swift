@@ -131,7 +131,9 @@ import Testing
     for number in 100..<2_000 { _ = budget.submit(request(UInt64(number)), now: .zero) }
     _ = budget.run(from: .zero, to: at(70))
     #expect(budget.units(.requests, at: at(70)) >= 28)
-    for number in 0..<40 { _ = budget.submit(request(UInt64(number), client: "human", priority: .interactive), now: at(70)) }
+    for number in 0..<40 {
+      _ = budget.submit(request(UInt64(number), client: "human", priority: .interactive), now: at(70))
+    }
     let urgent = granted(budget.advance(now: at(70))).filter { $0.client == "human" }
     #expect(urgent.count >= 28)
   }
@@ -196,6 +198,9 @@ import Testing
     var budget = GroupBudget(configuration: .plain(requests: 1), now: .zero)
     _ = budget.submit(request(1), now: .zero)
     _ = budget.submit(request(2, deadline: at(3)), now: .zero)
-    #expect(budget.run(from: .zero, to: at(10)).map { "\($0.time.nanoseconds) \($0.outcome.id.number)" } == ["0 1", "3000000000 2"])
+    #expect(
+      budget.run(from: .zero, to: at(10)).map { "\($0.time.nanoseconds) \($0.outcome.id.number)" } == [
+        "0 1", "3000000000 2",
+      ])
   }
 }

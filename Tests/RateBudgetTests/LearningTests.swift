@@ -35,7 +35,9 @@ import Testing
     #expect(again.time == notBefore)
   }
 
-  @Test("P14: twenty clients told the same retry-after come back spread out, none before it", arguments: 1...20 as ClosedRange<UInt64>)
+  @Test(
+    "P14: twenty clients told the same retry-after come back spread out, none before it",
+    arguments: 1...20 as ClosedRange<UInt64>)
   func jitter(seed: UInt64) {
     var generator = SeededGenerator(seed: seed)
     var budget = GroupBudget(configuration: .plain(requests: 6_000), now: .zero)
@@ -112,7 +114,10 @@ import Testing
 
   @Test(
     "What isn't an instant isn't read",
-    arguments: ["", "soon", "2026-05-18", "2026-13-18T11:42:16Z", "2026-05-18T11:42:16", "2026-05-18T11:42:16.Z", "-5", "0", "1e9"])
+    arguments: [
+      "", "soon", "2026-05-18", "2026-13-18T11:42:16Z", "2026-05-18T11:42:16", "2026-05-18T11:42:16.Z", "-5", "0",
+      "1e9",
+    ])
   func noInstants(text: String) {
     #expect(HeaderValue.instant(text) == nil)
   }
@@ -201,12 +206,17 @@ import Testing
 
   @Test("Answers are told apart by status and code")
   func verdicts() {
-    #expect(UpstreamVerdict(status: 429, errorCode: "ramp_limit_exceeded", retryAfter: .seconds(4)) == .rampLimited(retryAfter: .seconds(4)))
+    #expect(
+      UpstreamVerdict(status: 429, errorCode: "ramp_limit_exceeded", retryAfter: .seconds(4))
+        == .rampLimited(retryAfter: .seconds(4)))
     #expect(UpstreamVerdict(status: 429) == .rateLimited(retryAfter: nil))
     #expect(UpstreamVerdict(status: 529) == .overloaded)
     #expect(UpstreamVerdict(status: 400) == .settled)
-    #expect(UpstreamVerdict(status: 400, message: "You have reached your specified API usage limits.") == .spendLimited(code: "specified_usage_limit", retryAfter: nil))
-    #expect(UpstreamVerdict(status: 402, errorType: "billing_error") == .spendLimited(code: "billing_error", retryAfter: nil))
+    #expect(
+      UpstreamVerdict(status: 400, message: "You have reached your specified API usage limits.")
+        == .spendLimited(code: "specified_usage_limit", retryAfter: nil))
+    #expect(
+      UpstreamVerdict(status: 402, errorType: "billing_error") == .spendLimited(code: "billing_error", retryAfter: nil))
   }
 
   @Test("Use by others shows as the difference of measurements, is subtracted, and goes away again")
@@ -226,7 +236,8 @@ import Testing
       }
       upstream -= second <= 200 ? 7_000 : 0
       upstream = max(upstream, 0)
-      budget.observe(headers(date: Double(second), limit: 600_000, remaining: Int64((upstream / 1000).rounded()) * 1000), now: now)
+      budget.observe(
+        headers(date: Double(second), limit: 600_000, remaining: Int64((upstream / 1000).rounded()) * 1000), now: now)
       if second == 195 {
         let foreign = budget.report(now: now).dimensions[0].foreign
         #expect((330_000...450_000).contains(foreign), "of 420,000 a minute: \(foreign)")
@@ -241,7 +252,9 @@ import Testing
     #expect(budget.units(.inputTokens, at: .zero) == 100_000)
     for second in 0..<10 {
       // Full at 20,000, two seconds' worth.
-      budget.observe(headers(date: Double(second), limit: 600_000, remaining: 20_000, reset: Double(second)), now: at(Double(second)))
+      budget.observe(
+        headers(date: Double(second), limit: 600_000, remaining: 20_000, reset: Double(second)), now: at(Double(second))
+      )
     }
     let report = budget.report(now: at(10)).dimensions[0]
     #expect(report.isMismatched)
@@ -255,13 +268,32 @@ import Testing
     var budget = GroupBudget(configuration: .plain(requests: 6_000), now: .zero)
     for episode in 0..<10 {
       _ = budget.reject(
-        GrantID(client: "gone", number: 1), verdict: .rateLimited(retryAfter: .seconds(1)), now: at(Double(episode) * 10),
+        GrantID(client: "gone", number: 1), verdict: .rateLimited(retryAfter: .seconds(1)),
+        now: at(Double(episode) * 10),
         using: &generator)
       if episode == 0 { #expect(budget.report(now: .zero).dimensions[0].targetPercent == 90) }
     }
     #expect(budget.report(now: at(90)).dimensions[0].targetPercent == 70)
     #expect(budget.report(now: at(90 + 600)).dimensions[0].targetPercent == 75)
     #expect(budget.report(now: at(90 + 7_200)).dimensions[0].targetPercent == 100)
+  }
+
+  @Test("A 429 that our own burst explains shortens the burst and leaves the rate as it is")
+  func burstControl() {
+    var generator = SeededGenerator(seed: 6)
+    var budget = GroupBudget(configuration: .plain(requests: 6_000, burst: .seconds(10)), now: .zero)
+    for number in 0..<1_000 { _ = budget.submit(request(UInt64(number)), now: .zero) }
+    #expect(granted(budget.advance(now: .zero)).count == 1_000)
+    for depth in [500, 500] as [Int64] {
+      // The second one is of the same episode: the requests were in flight together.
+      _ = budget.reject(
+        GrantID(client: "gone", number: 1), verdict: .rateLimited(retryAfter: .seconds(1)), now: at(1),
+        using: &generator)
+      #expect(budget.units(.requests, at: at(60)) == depth)
+    }
+    #expect(budget.report(now: at(1)).dimensions[0].targetPercent == 100)
+    _ = budget.advance(now: at(1_800))
+    #expect(budget.units(.requests, at: at(1_900)) == 1_000, "2 % of the depth come back a minute")
   }
 
   @Test("After idle time use grows by half a minute's use a minute at most; a ramp 429 halves the slope")

@@ -36,13 +36,17 @@ import Testing
     configuration.spend = SpendLimits(perDay: 100_000)
     var budget = GroupBudget(configuration: configuration, now: .zero)
     budget.setWallClock(WallTime(milliseconds: 1_790_000_000_000), now: .zero)
-    for number in 1...5 { _ = budget.submit(request(UInt64(number), output: 1_000, model: "claude-opus-5"), now: .zero) }
+    for number in 1...5 {
+      _ = budget.submit(request(UInt64(number), output: 1_000, model: "claude-opus-5"), now: .zero)
+    }
     let outcomes = budget.advance(now: .zero)
     #expect(granted(outcomes).count == 4)
     // 1,790,000,000 is 14:13:20 UTC: 35,200 s before midnight.
-    #expect(outcomes.last == .refused(GrantID(client: "pod", number: 5), .spendCeiling(.day, resumesIn: .seconds(35_200))))
+    #expect(
+      outcomes.last == .refused(GrantID(client: "pod", number: 5), .spendCeiling(.day, resumesIn: .seconds(35_200))))
     for number in 1...4 {
-      budget.settle(GrantID(client: "pod", number: UInt64(number)), usage: Usage(input: 0, output: 500), isFinal: true, now: .zero)
+      budget.settle(
+        GrantID(client: "pod", number: UInt64(number)), usage: Usage(input: 0, output: 500), isFinal: true, now: .zero)
     }
     #expect(budget.submit(request(6, output: 1_000, model: "claude-opus-5"), now: .zero) == .queued)
     #expect(budget.submit(request(7, output: 9_000, model: "claude-opus-5"), now: .zero) != .queued)
@@ -59,7 +63,9 @@ import Testing
     for (number, minute) in [(1, 0), (2, 30)] as [(UInt64, Double)] {
       _ = budget.submit(request(number, output: 1_000, model: "claude-opus-5"), now: at(minute * 60))
       _ = budget.advance(now: at(minute * 60))
-      budget.settle(GrantID(client: "pod", number: number), usage: Usage(input: 0, output: 1_000), isFinal: true, now: at(minute * 60))
+      budget.settle(
+        GrantID(client: "pod", number: number), usage: Usage(input: 0, output: 1_000), isFinal: true,
+        now: at(minute * 60))
     }
     #expect(budget.report(now: at(1_800)).spentLastHour == 50_000)
     let wish = request(3, output: 1_000, model: "claude-opus-5")

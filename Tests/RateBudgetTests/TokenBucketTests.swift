@@ -19,7 +19,8 @@ import Testing
     #expect(bucket.level(at: at(295)) == 600 * unit)
   }
 
-  @Test("A million small refills bring exactly what one large refill brings", arguments: [1, 7, 999_999_937] as [Int64])
+  @Test(
+    "A million small refills bring exactly what one large refill brings", arguments: [1, 7, 999_999_937] as [Int64])
   func noDrift(rate: Int64) {
     var small = TokenBucket(rate: rate, depth: .max / 4, window: 0, level: 0, now: .zero)
     let large = small
@@ -63,7 +64,8 @@ import Testing
 
   @Test("P20: a changed limit scales the balance, up and down, and debts as well")
   func scale() {
-    var bucket = TokenBucket(rate: 10_000 * unit, depth: 10_000 * unit, window: 10_000 * unit, level: 4_000 * unit, now: .zero)
+    var bucket = TokenBucket(
+      rate: 10_000 * unit, depth: 10_000 * unit, window: 10_000 * unit, level: 4_000 * unit, now: .zero)
     bucket.scale(by: 2, over: 10, now: .zero)
     #expect(bucket.level(at: .zero) == 800 * unit)
     #expect(bucket.rate == 2_000 * unit)
@@ -80,6 +82,18 @@ import Testing
       bucket.scale(by: 7, over: 3, now: .zero)
     }
     #expect(bucket.level(at: .zero) <= 333)
+  }
+
+  @Test("Forgiven debt never becomes more than nothing, and a better level stays")
+  func forgive() {
+    var bucket = TokenBucket(rate: 0, depth: 10 * unit, window: 100 * unit, level: -50 * unit, now: .zero)
+    bucket.forgive(to: -20 * unit, now: .zero)
+    #expect(bucket.level(at: .zero) == -20 * unit)
+    bucket.forgive(to: 5 * unit, now: .zero)
+    #expect(bucket.level(at: .zero) == 0)
+    bucket.take(-7 * unit, now: .zero)
+    bucket.forgive(to: 0, now: .zero)
+    #expect(bucket.level(at: .zero) == 7 * unit)
   }
 
   @Test("Time that runs backwards changes nothing")

@@ -154,6 +154,28 @@ struct CalculatorTests {
     #expect(plan.reasons.contains(.foreignChange(from: 10, to: 13)))
   }
 
+  @Test("A clock that stepped back holds neither policies, windows nor confirmations for longer than they last")
+  func clockStepsBack() throws {
+    var spec = DecisionSpec.plain([.external()])
+    spec.behavior.scaleUp.policies = [.init(.pods, 4, per: .seconds(60))]
+    spec.behavior.scaleDown.stabilizationWindow = .seconds(60)
+    var scene = Scene(spec, replicas: 10)
+    scene.now = start + .seconds(3600)
+    try scene.step([.asking(14)], seconds: 0)
+    // The change, the proposal and a first sign of a collapse now lie an hour in the future.
+    try scene.step([.asking(3)], seconds: 0)
+    scene.now = start
+    #expect(scene.writes == [14])
+    #expect(try scene.step([.asking(20)], seconds: 60).write == nil)
+    #expect(try scene.step([.asking(20)], seconds: 0).write == 18)
+    scene.now = scene.now + .seconds(3600)
+    try scene.step([.asking(3)], seconds: 0)
+    scene.now = start + .seconds(100)
+    for _ in 0..<3 { try scene.step([.asking(3)]) }
+    scene.now = scene.now + .seconds(60)
+    #expect(try scene.step([.asking(3)]).write == 5)
+  }
+
   @Test("A failed write leaves no event behind")
   func failedWrite() throws {
     var spec = DecisionSpec.plain([.external()])

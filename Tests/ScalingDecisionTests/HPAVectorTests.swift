@@ -4,108 +4,124 @@ import Testing
 @testable import ScalingDecision
 
 /// The HPA's golden vectors on the product's own path: equal, or different for a documented reason.
+///
+/// `HPAModel` and `BehaviorModel` predict each count, with the reasons switched off for the HPA's and on for the product's.
 @Suite("The HPA's vectors")
 struct HPAVectorTests {
-  @Test(
-    "Each count equals the HPA's, or differs for a documented reason",
-    arguments: [
-      ("calc_resource_utilization", 492), ("calc_resource_raw", 184), ("calc_pods", 245), ("calc_object", 194),
-      ("calc_external", 197), ("calc_object_per_pod", 110), ("calc_external_per_pod", 142),
-    ])
-  func calculators(_ kind: String, _ count: Int) throws {
-    let vectors = try HPAVector.load(kind)
-    #expect(vectors.count == count)
-    var equal = 0
-    for vector in vectors {
-      let proposal = vector.proposal
-      let theirs = vector.expected.error == nil ? vector.expected.replicas : nil
-      if proposal.replicas == theirs {
-        equal += 1
-      } else {
-        #expect(
-          Difference.explain(vector, ours: proposal.replicas) != nil,
-          "\(vector.id): \(proposal.outcome), the HPA \(theirs ?? -1) \(vector.expected.error?.kind ?? "")")
-      }
-    }
-    // A classification that explains everything explains nothing.
-    #expect(equal * 10 >= vectors.count * 5, "only \(equal) of \(vectors.count) are equal")
-  }
+  /// What the vectors of a kind show: how many, and for how many each reason matters.
+  struct Kind<Reason: Hashable & Sendable>: Sendable, CustomTestStringConvertible {
+    var name: String
+    var count: Int
+    var reasons: [Reason: Int]
+    var testDescription: String { name }
 
-  @Test("Windows equal the HPA's, but for proposals from the future")
-  func stabilize() throws {
-    let vectors = try HPAVector.load("behavior_stabilize")
-    #expect(vectors.count == 174)
-    for vector in vectors {
-      let input = vector.input
-      // Proposals from the future (the clock stepped back) hold for ever in the HPA; here they count as made now.
-      if input.recommendations?.contains(where: { $0.at_s > 0 }) == true { continue }
-      let growthWindow = milliseconds(input.scale_up_stabilization_window_s ?? 0)
-      let shrinkWindow = milliseconds(input.scale_down_stabilization_window_s ?? 300)
-      var growth = WindowHistory()
-      var shrink = WindowHistory()
-      let proposed = input.desired_replicas ?? 0
-      let now = start.milliseconds
-      let past = (input.recommendations ?? []).sorted { $0.at_s < $1.at_s }.map {
-        (replicas: $0.replicas, at: now + milliseconds($0.at_s))
-      }
-      for (replicas, at) in past + [(proposed, now)] {
-        growth.noteForSmallest(replicas, at: at, window: growthWindow)
-        shrink.noteForLargest(replicas, at: at, window: shrinkWindow)
-      }
-      let result = StabilizationWindow.stabilize(
-        current: input.current_replicas ?? 0, proposed: proposed, growth: growth, shrink: shrink, now: now,
-        growthWindow: growthWindow, shrinkWindow: shrinkWindow)
-      #expect(result.replicas == vector.expected.replicas, "\(vector.id)")
+    init(_ name: String, _ count: Int, _ reasons: [Reason: Int] = [:]) {
+      self.name = name
+      self.count = count
+      self.reasons = reasons
     }
   }
 
-  @Test("Policies equal the HPA's, but for what doubles round wrongly")
-  func rate() throws {
-    let vectors = try HPAVector.load("behavior_rate")
-    #expect(vectors.count == 261)
-    var rounded = 0
+  /// `ignoredRequests` and `negative` aren't in these vectors: see `variations`, D13 and D21.
+  static let calculatorKinds: [Kind<Difference>] = [
+    Kind(
+      "calc_resource_utilization", 492,
+      [.exactNumbers: 23, .finishedPods: 12, .startingCapacity: 4, .surge: 2, .ghosts: 1]),
+    Kind("calc_resource_raw", 184, [.startingCapacity: 5, .ghosts: 3, .exactNumbers: 1]),
+    Kind("calc_pods", 245, [.finishedPods: 9, .ghosts: 8, .startingCapacity: 4, .exactNumbers: 2, .surge: 1]),
+    Kind("calc_object", 194, [.readyBlip: 31, .startingCapacity: 13, .noPods: 8, .deletingPods: 7]),
+    Kind("calc_external", 197, [.readyBlip: 26, .startingCapacity: 16, .deletingPods: 8, .noPods: 5]),
+    Kind("calc_object_per_pod", 110), Kind("calc_external_per_pod", 142),
+  ]
+
+  @Test("Each count equals the HPA's, or differs for a documented reason", arguments: calculatorKinds)
+  func calculators(_ kind: Kind<Difference>) throws {
+    let vectors = try HPAVector.load(kind.name)
+    #expect(vectors.count == kind.count)
+    var seen: [Difference: Int] = [:]
     for vector in vectors {
-      let input = vector.input
-      guard let up = input.scale_up, let down = input.scale_down, let proposed = input.desired_replicas else {
-        continue
-      }
-      let now = start.milliseconds
-      var events = ScaleEvents()
-      let changes =
-        (input.scale_up_events ?? []).map { ($0.change, $0.at_s) }
-        + (input.scale_down_events ?? []).map { (-$0.change, $0.at_s) }
-      for (change, at) in changes.sorted(by: { $0.1 < $1.1 }) {
-        events.note(change, at: now + milliseconds(at), forgettingUntil: .min)
-      }
-      let current = vector.current
-      let minimum = input.min_replicas ?? 0
-      let maximum = input.max_replicas ?? 0
-      var ours = proposed
-      if proposed > current, let limit = RatePolicies.growthLimit(rules(up), current: current, events: events, now: now)
-      {
-        ours = min(proposed, min(max(limit.replicas, current), maximum))
-      } else if proposed < current,
-        let limit = RatePolicies.shrinkLimit(rules(down), current: current, events: events, now: now)
-      {
-        ours = max(proposed, max(min(limit.replicas, current), minimum))
-      }
-      // As it is, the HPA takes a count outside its bounds for right when it doesn't change.
-      if proposed != current { ours = max(min(ours, maximum), minimum) }
-      if ours == vector.expected.replicas { continue }
-      let isPercent = (proposed > current ? up : down).policies.contains { $0.type == "Percent" }
+      let ours = vector.proposal
+      let theirs = vector.theirs
+      #expect(HPAModel(vector: vector, differences: []).count == theirs, "\(vector.id): the model of the HPA")
+      let right = HPAModel(vector: vector, differences: Set(Difference.allCases)).count
       #expect(
-        isPercent && abs(ours - (vector.expected.replicas ?? 0)) == 1,
-        "\(vector.id): \(ours), the HPA \(vector.expected.replicas ?? -1)")
-      rounded += 1
+        ours.replicas == right,
+        "\(vector.id): \(ours.outcome), not \(right ?? -1), the HPA \(theirs ?? -1) \(vector.expected.error?.kind ?? "")"
+      )
+      guard ours.replicas != theirs else { continue }
+      let reasons = HPAModel.reasons(vector)
+      #expect(!reasons.isEmpty, "\(vector.id): \(ours.outcome), the HPA \(theirs ?? -1)")
+      for reason in reasons { seen[reason, default: 0] += 1 }
     }
-    #expect(rounded < 30, "\(rounded)")
+    #expect(seen == kind.reasons)
   }
 
-  private func rules(_ rules: HPAVector.Rules) -> ScalingRules {
-    ScalingRules(
-      stabilizationWindow: .zero, selectPolicy: .init(rawValue: rules.select_policy) ?? .max,
-      policies: rules.policies.map {
-        .init($0.type == "Pods" ? .pods : .percent, $0.value, per: .milliseconds(milliseconds($0.period_s)))
-      })
+  @Test("Variations of the vectors give what the model says, whatever is wrong with them", arguments: calculatorKinds)
+  func variations(_ kind: Kind<Difference>) throws {
+    var random = Seeded(UInt64(kind.count))
+    var seen: Set<Difference> = []
+    for original in try HPAVector.load(kind.name) {
+      for _ in 0..<2 {
+        var vector = original
+        vector.vary(using: &random)
+        let ours = vector.proposal
+        let right = HPAModel(vector: vector, differences: Set(Difference.allCases)).count
+        #expect(ours.replicas == right, "\(vector.id), varied: \(ours.outcome), not \(right ?? -1)")
+        for difference in [Difference.ignoredRequests, .negative] {
+          let others = Set(Difference.allCases).subtracting([difference])
+          if HPAModel(vector: vector, differences: others).count != right { seen.insert(difference) }
+        }
+      }
+    }
+    #expect(seen.contains(.negative))
+    #expect(seen.contains(.ignoredRequests) == (kind.name == "calc_resource_utilization"))
+  }
+
+  @Test(
+    "Windows, policies and both in a row equal the HPA's, or differ as documented",
+    arguments: [
+      Kind<BehaviorDifference>("behavior_stabilize", 174, [.future: 1]),
+      Kind("behavior_rate", 261, [.exactPercent: 6, .fromZero: 1, .boundsFirst: 1]),
+      Kind("behavior_normalize", 210, [.boundsFirst: 2]), Kind("legacy_normalize", 111, [.oneBehavior: 27]),
+    ])
+  func behavior(_ kind: Kind<BehaviorDifference>) throws {
+    let vectors = try HPAVector.load(kind.name)
+    #expect(vectors.count == kind.count)
+    var seen: [BehaviorDifference: Int] = [:]
+    for vector in vectors {
+      let ours = vector.limited.desiredReplicas
+      let theirs = vector.expected.replicas
+      #expect(BehaviorModel(vector: vector, differences: []).count == theirs, "\(vector.id): the model of the HPA")
+      let right = BehaviorModel(vector: vector, differences: Set(BehaviorDifference.allCases)).count
+      #expect(ours == right, "\(vector.id): \(ours), not \(right), the HPA \(theirs ?? -1)")
+      guard ours != theirs else { continue }
+      let reasons = BehaviorModel.reasons(vector)
+      #expect(!reasons.isEmpty, "\(vector.id): \(ours), the HPA \(theirs ?? -1)")
+      for reason in reasons { seen[reason, default: 0] += 1 }
+    }
+    #expect(seen == kind.reasons)
+  }
+}
+
+extension HPAVector {
+  /// Changes a few things at random: counts, targets, samples, phases, requests.
+  fileprivate mutating func vary(using random: inout Seeded) {
+    let values: [Int64] = [-1, 0, 1, 999, 1_000_000, 1_000_000_007, 4_000_000_000_000]
+    func pick<Element>(_ elements: [Element]) -> Element? { elements.randomElement(using: &random) }
+    let count = Int.random(in: 1...60, using: &random)
+    if input.status_replicas == nil { input.current_replicas = count } else { input.status_replicas = count }
+    if input.target_utilization != nil { input.target_utilization = Int64.random(in: 1...300, using: &random) }
+    if let name = pick((input.metrics ?? [:]).keys.sorted()) {
+      input.metrics?[name]?.value_milli = pick(values) ?? 0
+    }
+    if input.metric_value_milli != nil { input.metric_value_milli = pick(values) }
+    if input.metric_values_milli?.isEmpty == false { input.metric_values_milli?[0] = pick(values) ?? 0 }
+    guard let pods = input.pods, !pods.isEmpty else { return }
+    let index = Int.random(in: pods.indices, using: &random)
+    input.pods?[index].phase = pick(["Pending", "Running", "Succeeded", "Failed", "Unknown"]) ?? "Running"
+    input.pods?[index].deleted = Bool.random(using: &random)
+    if Bool.random(using: &random), pods[index].containers?.isEmpty == false {
+      input.pods?[index].containers?[0].requests_milli = [:]
+    }
   }
 }

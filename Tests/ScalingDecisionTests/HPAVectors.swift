@@ -64,6 +64,7 @@ struct HPAVector: Decodable, Sendable {
     var period_s: Double
   }
   struct Rules: Decodable, Sendable {
+    var stabilization_window_s: Double?
     var select_policy: String
     var policies: [Policy]
   }
@@ -105,6 +106,7 @@ struct HPAVector: Decodable, Sendable {
     var scale_down_events: [Event]?
     var scale_up_stabilization_window_s: Double?
     var scale_down_stabilization_window_s: Double?
+    var controller_downscale_stabilization_s: Double?
     var recommendations: [Recommendation]?
   }
   struct Expected: Decodable, Sendable {
@@ -137,6 +139,9 @@ func tolerance(_ fraction: Double?) -> Tolerance {
 extension HPAVector {
   /// The count that the HPA's input is decided from.
   var current: Int { input.current_replicas ?? input.status_replicas ?? 0 }
+
+  /// The HPA's count; nil: it answers with an error.
+  var theirs: Int? { expected.error == nil ? expected.replicas : nil }
 
   /// The metric that the vector is about.
   var metric: MetricSpec {
@@ -216,84 +221,65 @@ extension HPAVector {
   }
 }
 
-/// The documented reasons for which the decision differs from the HPA (docs/decision.md).
-enum Difference: String, CaseIterable, Sendable {
-  case exactNumbers = "exact fractions instead of doubles and whole percent"
-  case surge = "a shrink never grows"
-  case startingCapacity = "asked-for capacity is capacity"
-  case readyBlip = "a moment in which few are ready isn't little load"
-  case finishedPods = "finished pods aren't workers"
-  case ignoredRequests = "only workers that count need a request"
-  case negative = "a negative number is unknown"
-  case ghosts = "numbers of pods that are gone don't count"
-  case noPods = "without pods the present count is decided from"
+// MARK: - Windows and policies
 
-  /// The reason for which `ours` (nil: unknown) differs from the vector's answer; nil: none of the documented ones.
-  static func explain(_ vector: HPAVector, ours: Int?) -> Difference? {
-    let input = vector.input
-    let pods = input.pods ?? []
-    let theirs = vector.expected.error == nil ? vector.expected.replicas : nil
-    let values =
-      (input.metrics?.values.map(\.value_milli) ?? []) + (input.metric_values_milli ?? [])
-      + (input.metric_value_milli.map { [$0] } ?? [])
-    if values.contains(where: { $0 < 0 }) { return .negative }
-    if pods.contains(where: { $0.phase == "Succeeded" && !$0.deleted }) { return .finishedPods }
-    let names = Set(pods.map(\.name))
-    if input.metrics?.keys.contains(where: { !names.contains($0) }) == true { return .ghosts }
-    if let error = vector.expected.error {
-      if error.kind.hasPrefix("missing_container") || error.kind.hasPrefix("container_not") {
-        return ours != nil && pods.contains { $0.deleted || $0.phase == "Failed" } ? .ignoredRequests : nil
-      }
-      return ours != nil && input.target_milli != nil && pods.isEmpty || error.kind == "ready_pods_unavailable"
-        ? .noPods : nil
+extension HPAVector {
+  /// The windows and policies of the vector; without a `behavior` the product's defaults, as after `resolve`.
+  var behavior: ScalingBehavior {
+    var behavior = ScalingBehavior()
+    let shrinkWindow = input.controller_downscale_stabilization_s ?? 300
+    behavior.scaleDown.stabilizationWindow = .milliseconds(milliseconds(shrinkWindow))
+    switch kind {
+    case "legacy_normalize": return behavior
+    case "behavior_stabilize":
+      behavior = .immediate
+      behavior.scaleUp.stabilizationWindow = .milliseconds(milliseconds(input.scale_up_stabilization_window_s ?? 0))
+      behavior.scaleDown.stabilizationWindow = .milliseconds(
+        milliseconds(input.scale_down_stabilization_window_s ?? shrinkWindow))
+      return behavior
+    default:
+      let hasWindows = kind == "behavior_normalize"
+      if let up = input.scale_up { behavior.scaleUp = Self.rules(up, window: hasWindows ? 0 : nil) }
+      if let down = input.scale_down { behavior.scaleDown = Self.rules(down, window: hasWindows ? shrinkWindow : nil) }
+      return behavior
     }
-    guard let ours, let theirs else { return nil }
-    let current = vector.current
-    let total = values.reduce(Int64(0)) { $0.addingSaturated($1) }
-    if ours <= current, theirs > current, pods.count > current { return .surge }
-    guard let target = input.target_milli else {
-      if ours == current, theirs < current { return .startingCapacity }
-      return isRounding(vector, ours, theirs) ? .exactNumbers : nil
-    }
-    let ready = pods.count { $0.ready == "True" && $0.phase == "Running" }
-    if total < target, ready < current, ours > theirs, ours <= current { return .readyBlip }
-    if total > target, ready < current, ours == max(current, theirs) { return .startingCapacity }
-    if pods.contains(where: { $0.deleted }) { return .startingCapacity }
-    return isRounding(vector, ours, theirs) ? .exactNumbers : nil
   }
 
-  /// Whether whole percent, or doubles, explain the difference: a relative error of 1/target moves the count by no
-  /// more than that part of it, or moves the ratio into the tolerance.
-  private static func isRounding(_ vector: HPAVector, _ ours: Int, _ theirs: Int) -> Bool {
-    let target = max(vector.input.target_utilization ?? vector.input.target_usage_milli ?? .max, 1)
-    let allowed = 1 + Int(Int64(max(ours, theirs)) / target)
-    return abs(ours - theirs) <= allowed || theirs == vector.current && isInsideWhenCut(vector)
+  private static func rules(_ rules: Rules, window: Double?) -> ScalingRules {
+    ScalingRules(
+      stabilizationWindow: .milliseconds(window.map { milliseconds(rules.stabilization_window_s ?? $0) } ?? 0),
+      selectPolicy: .init(rawValue: rules.select_policy) ?? .max,
+      policies: rules.policies.map {
+        .init($0.type == "Pods" ? .pods : .percent, $0.value, per: .milliseconds(milliseconds($0.period_s)))
+      })
   }
 
-  /// Whether the utilisation cut to whole percent is inside the tolerance.
-  private static func isInsideWhenCut(_ vector: HPAVector) -> Bool {
-    guard let target = vector.input.target_utilization, case .workers = vector.reading else {
-      return false
+  /// What the whole decision makes of a metric that asks for the vector's count.
+  var limited: Plan {
+    let minimum = input.min_replicas ?? 0
+    var spec = DecisionSpec.plain([.external()], min: minimum, max: input.max_replicas ?? largestReplicas)
+    spec.behavior = behavior
+    var state = DecisionState()
+    state.expectedReplicas = current
+    state.isScaledToZero = current == 0
+    let now = start.milliseconds
+    for past in (input.recommendations ?? []).sorted(by: { $0.at_s < $1.at_s }) {
+      let at = now + milliseconds(past.at_s)
+      state.growthWindow.noteForSmallest(
+        past.replicas, at: at, window: spec.behavior.scaleUp.stabilizationWindow.milliseconds)
+      state.shrinkWindow.noteForLargest(
+        past.replicas, at: at, window: spec.behavior.scaleDown.stabilizationWindow.milliseconds)
     }
-    var limits = DecisionLimits()
-    limits.cpuInitializationPeriod = .milliseconds(milliseconds(vector.input.cpu_initialization_period_s ?? 300))
-    limits.initialReadinessDelay = .milliseconds(milliseconds(vector.input.initial_readiness_delay_s ?? 30))
-    var question = UtilizationCalculator.Question(needsRequests: true, freshness: .max)
-    if case .resource(let resource) = vector.metric.source { question.resource = resource }
-    if case .containerResource(let resource, let container) = vector.metric.source {
-      (question.resource, question.container) = (resource, container)
+    let changes =
+      (input.scale_up_events ?? []).map { ($0.change, $0.at_s) }
+      + (input.scale_down_events ?? []).map { (-$0.change, $0.at_s) }
+    for (change, at) in changes.sorted(by: { $0.1 < $1.1 }) {
+      state.events.note(change, at: now + milliseconds(at), forgettingUntil: .min)
     }
-    let input = DecisionInput(
-      now: start, specReplicas: vector.current, statusReplicas: vector.current, workers: vector.workers,
-      readings: [vector.reading])
-    let groups = UtilizationCalculator(now: start, limits: limits).groups(input, row: 0, question)
-    let isOver = groups.usage * 100 > groups.requests * UInt128(target)
-    let load =
-      isOver
-      ? UtilizationCalculator.lowLoad(groups, isShare: true)
-      : UtilizationCalculator.highLoad(groups, isShare: true, full: UInt128(target))
-    let interval = ToleranceInterval(
-      up: tolerance(vector.input.tolerance_up), down: tolerance(vector.input.tolerance_down))
-    return interval.compare(load.sum / max(load.weight, 1), to: UInt128(target)) == .hold
+    return ScalingDecision.decide(
+      spec, state,
+      DecisionInput(
+        now: start, specReplicas: current, statusReplicas: current,
+        readings: [.asking(input.desired_replicas ?? 0)]))
   }
 }

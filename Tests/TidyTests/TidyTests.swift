@@ -32,7 +32,6 @@ import Testing
     "RateBudget": [],
     "CoordinationProtocol": ["RateBudget", "SwiftProtobuf", "Glibc", "Musl", "Darwin"],
     "Coordinator": ["CoordinationProtocol", "RateBudget", "GRPCCore", "GRPCNIOTransportHTTP2"],
-    "SwarmCoordination": ["CoordinationProtocol", "RateBudget", "GRPCCore", "GRPCNIOTransportHTTP2"],
     "CZlib": [],
     "MockClaude": ["FoundationEssentials", "Foundation"],
     "MockClaudeServer": ["MockClaude", "CZlib", "NIOCore", "NIOHTTP1", "NIOPosix", "Glibc", "Musl", "Darwin"],
@@ -40,6 +39,18 @@ import Testing
       "ArgumentParser", "MockClaude", "MockClaudeServer", "UnixSignals", "Yams", "FoundationEssentials", "Foundation",
     ],
     "mock-claude": ["ArgumentParser", "MockClaudeCommand"],
+    "SwarmCoordination": [
+      "CoordinationProtocol", "GRPCCore", "GRPCNIOTransportHTTP2",
+      "AsyncHTTPClient", "Logging", "NIOCore", "NIOHTTP1", "RateBudget", "Glibc", "Musl", "Darwin",
+    ],
+    "SidecarServer": [
+      "Logging", "NIOCore", "NIOHTTP1", "NIOPosix", "Observability", "RateBudget", "SwarmCoordination",
+    ],
+    "SidecarCommand": [
+      "ArgumentParser", "AsyncHTTPClient", "Logging", "NIOCore", "NIOPosix", "Observability", "RateBudget",
+      "SidecarServer", "SwarmCoordination", "UnixSignals", "Yams", "FoundationEssentials", "Foundation",
+    ],
+    "swarmscale-sidecar": ["ArgumentParser", "SidecarCommand"],
     "Observability": ["Logging", "Synchronization", "Glibc", "Musl", "Darwin"],
     "ScalingController": [
       "KubernetesCore", "KubernetesProtobuf", "KubernetesRuntime", "ScalingAPI", "ScalingDecision", "Observability",

@@ -54,6 +54,9 @@ struct Table {
   /// Adds a row.
   mutating func add(_ cells: String...) { rows.append(cells) }
 
+  /// Adds a row.
+  mutating func add(_ cells: [String]) { rows.append(cells) }
+
   /// The table as Markdown, which is also readable as it is.
   var text: String {
     let columns = rows[0].indices

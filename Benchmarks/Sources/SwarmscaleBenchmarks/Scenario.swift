@@ -33,8 +33,19 @@ struct DecisionFleet {
 
     /// Decides from one of the inputs, and remembers; gives the count.
     mutating func decide(_ parity: Int, now: Timestamp) -> Int {
-      inputs[parity].now = now
-      let plan = ScalingDecision.decide(spec, state, inputs[parity])
+      Self.decide(spec, &state, &inputs[parity], now: now)
+    }
+
+    /// Decides from `input` instead, and remembers; gives the count.
+    mutating func decide(from input: inout DecisionInput, now: Timestamp) -> Int {
+      Self.decide(spec, &state, &input, now: now)
+    }
+
+    private static func decide(
+      _ spec: DecisionSpec, _ state: inout DecisionState, _ input: inout DecisionInput, now: Timestamp
+    ) -> Int {
+      input.now = now
+      let plan = ScalingDecision.decide(spec, state, input)
       state = plan.state
       return plan.desiredReplicas
     }
@@ -53,6 +64,8 @@ struct DecisionFleet {
   /// The reference's objects; none where it has no such metric.
   var references: [Reference]
 
+  /// The first objects once more, for their observations.
+  private var pool: [Object]
   private var pass = 0
   private static let start = Timestamp(secondsSinceEpoch: 1_790_000_000)
   private static let period = Duration.seconds(15)
@@ -60,6 +73,7 @@ struct DecisionFleet {
   /// Makes `objects` autoscalers of `pods` workers each; they differ a little in their numbers.
   init(_ scenario: Scenario, objects: Int, pods: Int) {
     self.objects = (0..<objects).map { Self.object(scenario, $0, pods) }
+    pool = Array(self.objects.prefix(10))
     references = scenario.hasReference ? (0..<objects).map { Self.reference(scenario, $0, pods) } : []
   }
 
@@ -69,6 +83,16 @@ struct DecisionFleet {
     let now = nextPass()
     for index in objects.indices {
       sum &+= objects[index].decide(pass % 2, now: now)
+    }
+    return sum
+  }
+
+  /// The same, where every object is decided from the observations of one of the first `count`.
+  mutating func decideAll(observationsOf count: Int) -> Int {
+    var sum = 0
+    let now = nextPass()
+    for index in objects.indices {
+      sum &+= objects[index].decide(from: &pool[index % count].inputs[pass % 2], now: now)
     }
     return sum
   }

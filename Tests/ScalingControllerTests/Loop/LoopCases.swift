@@ -28,6 +28,26 @@ struct LoopCaseTests {
     "The loop gives the right answer to each case", arguments: podCases + sourceCases + historyCases + writerCases)
   func rightAnswer(_ row: LoopCase) async throws { try await row.check() }
 
+  @Test(
+    "A resource that nobody measures is refused by a condition that says what to write",
+    arguments: ["Resource", "ContainerResource"])
+  func unmeasuredResource(type: String) async throws {
+    let member = type == "Resource" ? "resource" : "containerResource"
+    let container = type == "Resource" ? "" : #""container":"main","#
+    let loop = try ControllerLoop(
+      spec: LoopSpec.spec(
+        #"""
+        {"type":"\#(type)","\#(member)":{"name":"ephemeral-storage",\#(container)
+         "target":{"type":"Utilization","averageUtilization":70}}}
+        """#), replicas: 10)
+    try await loop.pass()
+    let valid = try #require(try loop.condition("Valid"))
+    #expect(valid.status == "False" && valid.reason == "InvalidSpec")
+    #expect(valid.message.contains("spec.metrics[0].\(member).name"))
+    #expect(valid.message.contains("write cpu or memory"))
+    #expect(loop.writes == [])
+  }
+
   @Test("No row stands twice in the table")
   func unique() {
     let ids = (podCases + sourceCases + historyCases + writerCases).map(\.id)

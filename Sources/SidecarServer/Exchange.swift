@@ -1,0 +1,100 @@
+import Logging
+import NIOCore
+import NIOHTTP1
+import Observability
+import SwarmCoordination
+
+/// One request and its answer.
+struct Exchange {
+  let server: SidecarServer
+  let channel: any Channel
+  let request: ReceivedRequest
+
+  /// Answers. Returns whether the connection goes on.
+  func answer() async throws -> Bool {
+    if request.isTooLarge {
+      let limit = server.configuration.maximumBody
+      try await send(
+        LocalAnswer(
+          status: .payloadTooLarge, type: "application/json",
+          text: #"{"type":"error","error":{"type":"request_too_large","message":"Request exceeds the maximum size of "#
+            + #"\#(limit) bytes"}}"#),
+        closing: true)
+      return false
+    }
+    if let local = try await server.local(request) {
+      try await send(local, closing: isLast)
+      return !isLast
+    }
+    return try await forward()
+  }
+
+  /// Whether the connection ends with this answer.
+  private var isLast: Bool { !request.head.isKeepAlive || server.isStopping }
+
+  /// Whether the client knows chunked bodies: all since HTTP/1.1.
+  private var speaksChunks: Bool {
+    let version = request.head.version
+    return version.major > 1 || (version.major == 1 && version.minor >= 1)
+  }
+
+  private func send(_ answer: LocalAnswer, closing: Bool) async throws {
+    let writer = ResponseWriter(channel: channel, clock: server.clock, isEventStream: false)
+    var headers = HTTPHeaders([
+      ("content-type", answer.type), ("content-length", String(answer.text.utf8.count)),
+    ])
+    if closing { headers.add(name: "connection", value: "close") }
+    try await writer.write(HTTPResponseHead(version: request.head.version, status: answer.status, headers: headers))
+    if request.head.method != .HEAD, !answer.text.isEmpty { try await writer.write(ByteBuffer(string: answer.text)) }
+    try await writer.end()
+  }
+
+  // MARK: To the API
+
+  private func forward() async throws -> Bool {
+    let message = ClaudeRequest(
+      method: request.head.method, target: request.head.uri, headers: request.head.headers.withoutConnection,
+      body: request.body)
+    do {
+      return try await server.gateway.withResponse(to: message) { response in
+        server.metrics.answered(isMetered: message.isMetered, status: Int(response.status.code))
+        return try await relay(response)
+      }
+    } catch {
+      // The client gets what it would have got from upstream itself: an answer that breaks off.
+      channel.close(mode: .all, promise: nil)
+      if !(error is CancellationError) {
+        server.logger.debug("an answer broke off", metadata: [LogKey.error: "\(type(of: error))"])
+      }
+      return false
+    }
+  }
+
+  private func relay(_ response: ClaudeResponse) async throws -> Bool {
+    let writer = ResponseWriter(channel: channel, clock: server.clock, isEventStream: response.isEventStream)
+    try await writer.write(head(response))
+    if response.isEventStream {
+      let (metrics, silence) = (server.metrics, server.configuration.pingAfter)
+      try await withThrowingTaskGroup(of: Void.self) { group in
+        group.addTask { try await writer.keepAlive(after: silence) { metrics.pinged() } }
+        try await copy(response.body, to: writer)
+        group.cancelAll()
+      }
+    } else {
+      try await copy(response.body, to: writer)
+    }
+    try await writer.end()
+    return !isLast && (speaksChunks || response.headers.contains(name: "content-length"))
+  }
+
+  private func copy(_ body: ClaudeBody, to writer: ResponseWriter) async throws {
+    while let chunk = try await body.next() { try await writer.write(chunk) }
+  }
+
+  private func head(_ response: ClaudeResponse) -> HTTPResponseHead {
+    var headers = response.headers
+    let hasFraming = headers.contains(name: "content-length") || speaksChunks
+    if isLast || !hasFraming { headers.add(name: "connection", value: "close") }
+    return HTTPResponseHead(version: request.head.version, status: response.status, headers: headers)
+  }
+}

@@ -1,0 +1,90 @@
+import NIOCore
+import NIOHTTP1
+import RateBudget
+import SwarmCoordination
+import Synchronization
+
+/// A part of an answer, in the form that can cross threads.
+typealias ResponsePart = HTTPPart<HTTPResponseHead, ByteBuffer>
+
+/// Gives the HTTP encoder the parts in its own form.
+final class ResponsePartHandler: ChannelOutboundHandler {
+  typealias OutboundIn = ResponsePart
+  typealias OutboundOut = HTTPServerResponsePart
+
+  func write(context: ChannelHandlerContext, data: NIOAny, promise: EventLoopPromise<Void>?) {
+    let part: HTTPServerResponsePart =
+      switch unwrapOutboundIn(data) {
+      case .head(let head): .head(head)
+      case .body(let buffer): .body(.byteBuffer(buffer))
+      case .end(let trailers): .end(trailers)
+      }
+    context.write(wrapOutboundOut(part), promise: promise)
+  }
+}
+
+/// Writes one answer, and puts pings into a stream that is silent.
+///
+/// Two tasks write: one what comes from upstream, one pings. The lock is held while a part is handed to the channel,
+/// which never waits, so that a ping can't come into the middle of an event.
+final class ResponseWriter: Sendable {
+  /// The event that the API itself sends.
+  static let ping = "event: ping\ndata: {\"type\": \"ping\"}\n\n"
+
+  private struct State {
+    var events = EventStreamReader(readsData: false)
+    var lastWrite: BudgetTime
+  }
+
+  private let channel: any Channel
+  private let clock: any CoordinationClock
+  private let state: Mutex<State>
+  private let isEventStream: Bool
+
+  /// Makes a writer of one answer.
+  init(channel: any Channel, clock: any CoordinationClock, isEventStream: Bool) {
+    self.channel = channel
+    self.clock = clock
+    self.isEventStream = isEventStream
+    state = Mutex(State(lastWrite: clock.now))
+  }
+
+  /// Writes the head.
+  func write(_ head: HTTPResponseHead) async throws {
+    try await channel.writeAndFlush(ResponsePart.head(head)).get()
+  }
+
+  /// Writes a piece of the body and waits until it is with the network: upstream is read only as fast as that.
+  func write(_ chunk: ByteBuffer) async throws {
+    let now = clock.now
+    let written = state.withLock { state in
+      if isEventStream { chunk.withUnsafeReadableBytes { state.events.take($0) { _ in } } }
+      state.lastWrite = now
+      return channel.writeAndFlush(ResponsePart.body(chunk))
+    }
+    try await written.get()
+  }
+
+  /// Ends the answer.
+  func end() async throws {
+    try await channel.writeAndFlush(ResponsePart.end(nil)).get()
+  }
+
+  /// Puts a ping in whenever nothing was written for `silence`, until the task is cancelled.
+  func keepAlive(after silence: Duration, onPing: @Sendable () -> Void) async throws {
+    while true {
+      let last = state.withLock { $0.lastWrite }
+      try await clock.sleep(until: last + silence)
+      let now = clock.now
+      let isSent = state.withLock { state in
+        guard now - state.lastWrite >= silence else { return false }
+        state.lastWrite = now
+        // In the middle of an event nothing may come between; it is looked at again after another silence.
+        guard state.events.isBetweenEvents else { return false }
+        channel.writeAndFlush(ResponsePart.body(ByteBuffer(string: Self.ping)), promise: nil)
+        return true
+      }
+      if isSent { onPing() }
+    }
+  }
+}

@@ -1,0 +1,93 @@
+import NIOCore
+import NIOHTTP1
+import RateBudget
+import SwarmCoordination
+import Synchronization
+
+/// An answer of the sidecar itself.
+struct LocalAnswer {
+  /// The status.
+  var status: HTTPResponseStatus = .ok
+  /// The content type.
+  var type = "text/plain; charset=utf-8"
+  /// The body.
+  var text: String
+}
+
+extension SidecarServer {
+  /// How often a drain looks whether the worker is idle.
+  private static let drainInterval = Duration.milliseconds(100)
+
+  /// Answers what isn't for the API; nil: it is.
+  func local(_ request: ReceivedRequest) async throws -> LocalAnswer? {
+    switch request.path {
+    case "/healthz": LocalAnswer(text: "ok\n")
+    case "/metrics":
+      LocalAnswer(type: "text/plain; version=0.0.4; charset=utf-8", text: metrics.render(activity: gateway.activity))
+    case "/v1/drain": try await drain(request)
+    case "/v1/activity": activity(request)
+    default: nil
+    }
+  }
+
+  // MARK: Activity
+
+  private func activity(_ request: ReceivedRequest) -> LocalAnswer {
+    if request.head.method == .POST {
+      var scanner = JSONFieldScanner([.init("state")])
+      request.body?.withUnsafeReadableBytes { scanner.scan($0) }
+      switch scanner.values[0]?.text {
+      case "busy"?: state.withLock { $0.reportsBusy = true }
+      case "idle"?: state.withLock { $0.reportsBusy = false }
+      default:
+        return LocalAnswer(
+          status: .badRequest, type: "application/json",
+          text: #"{"error":"send {\"state\":\"busy\"} or {\"state\":\"idle\"}"}"# + "\n")
+      }
+    }
+    return LocalAnswer(type: "application/json", text: activityText())
+  }
+
+  private func activityText() -> String {
+    let activity = gateway.activity
+    let (reported, isDraining) = state.withLock { ($0.reportsBusy, $0.isDraining) }
+    let report = reported.map { $0 ? #""busy""# : #""idle""# } ?? "null"
+    return #"{"state":"\#(isBusy ? "busy" : "idle")","reported":\#(report),"waiting":\#(activity.waiting),"#
+      + #""inFlight":\#(activity.inFlight),"oldestSeconds":\#(activity.oldest?.components.seconds ?? 0),"#
+      + #""draining":\#(isDraining)}"# + "\n"
+  }
+
+  /// Whether the worker works: by its own word, or because a request of it is on its way.
+  private var isBusy: Bool {
+    let activity = gateway.activity
+    return state.withLock { $0.reportsBusy } == true || activity.inFlight + activity.waiting > 0
+  }
+
+  // MARK: Drain
+
+  /// Waits until the worker is idle. Its requests go on being served: an agent in the middle of a turn needs them to end
+  /// it. GET works as well as POST, since a preStop hook can only do the former.
+  private func drain(_ request: ReceivedRequest) async throws -> LocalAnswer {
+    let timeout = Self.timeout(request.head.uri) ?? configuration.drainTimeout
+    let deadline = clock.now + timeout
+    state.withLock { $0.isDraining = true }
+    while isBusy {
+      guard clock.now < deadline else {
+        return LocalAnswer(
+          status: .serviceUnavailable, type: "application/json",
+          text: #"{"drained":false,"activity":\#(activityText().dropLast())}"# + "\n")
+      }
+      try await clock.sleep(until: min(clock.now + Self.drainInterval, deadline))
+    }
+    return LocalAnswer(type: "application/json", text: #"{"drained":true}"# + "\n")
+  }
+
+  /// `?timeout=SECONDS`.
+  private static func timeout(_ uri: String) -> Duration? {
+    guard let query = uri.split(separator: "?", maxSplits: 1).dropFirst().first else { return nil }
+    for pair in query.split(separator: "&") where pair.hasPrefix("timeout=") {
+      return Int64(pair.dropFirst("timeout=".count)).map { .seconds(min(max($0, 0), 86_400)) }
+    }
+    return nil
+  }
+}

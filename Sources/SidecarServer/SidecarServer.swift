@@ -1,0 +1,155 @@
+package import Logging
+import NIOCore
+import NIOHTTP1
+import NIOPosix
+package import SwarmCoordination
+import Synchronization
+
+/// The Claude API on loopback, within the budget: a transparent proxy before a `ClaudeGateway`.
+///
+/// A worker needs nothing but `ANTHROPIC_BASE_URL`. Requests and answers pass byte for byte; streams go event by event,
+/// as fast as the client reads; a client that goes away takes its request upstream with it.
+package final class SidecarServer: Sendable {
+  typealias Connection = NIOAsyncChannel<HTTPServerRequestPart, ResponsePart>
+
+  /// How the server works.
+  package struct Configuration: Sendable {
+    /// The address to listen on; anything but loopback would lend the worker's key to the network.
+    package var host: String
+    /// The port; 0 takes a free one.
+    package var port: Int
+    /// Silence in a stream after which a ping is put in.
+    package var pingAfter: Duration
+    /// Largest request body.
+    package var maximumBody: Int
+    /// How long `/v1/drain` waits unless the request says otherwise.
+    package var drainTimeout: Duration
+
+    /// Makes a configuration; without arguments that of the design.
+    package init(
+      host: String = "127.0.0.1", port: Int = 8787, pingAfter: Duration = .seconds(15),
+      maximumBody: Int = 32 * 1024 * 1024, drainTimeout: Duration = .seconds(300)
+    ) {
+      self.host = host
+      self.port = port
+      self.pingAfter = pingAfter
+      self.maximumBody = maximumBody
+      self.drainTimeout = drainTimeout
+    }
+  }
+
+  struct State {
+    /// Open connections, and whether each is answering a request.
+    var connections: [ObjectIdentifier: (channel: any Channel, isBusy: Bool)] = [:]
+    var isDraining = false
+    var isStopping = false
+    /// What the worker said of itself; nil: nothing.
+    var reportsBusy: Bool?
+  }
+
+  /// How it works.
+  package let configuration: Configuration
+  /// The port that was bound.
+  package let port: Int
+  let gateway: ClaudeGateway
+  let clock: any CoordinationClock
+  let metrics: SidecarMetrics
+  let logger: Logger
+  let state = Mutex(State())
+  private let listener: NIOAsyncChannel<Connection, Never>
+
+  /// Binds. Nothing is accepted before `run`.
+  package init(
+    configuration: Configuration, gateway: ClaudeGateway, clock: any CoordinationClock, metrics: SidecarMetrics,
+    logger: Logger
+  ) async throws {
+    self.configuration = configuration
+    self.gateway = gateway
+    self.clock = clock
+    self.metrics = metrics
+    self.logger = logger
+    listener = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+      .serverChannelOption(.backlog, value: 1024)
+      .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
+      .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+      .bind(host: configuration.host, port: configuration.port) { channel in
+        channel.eventLoop.makeCompletedFuture {
+          try channel.pipeline.syncOperations.configureHTTPServerPipeline(withErrorHandling: true)
+          try channel.pipeline.syncOperations.addHandler(ResponsePartHandler())
+          return try Connection(wrappingChannelSynchronously: channel)
+        }
+      }
+    port = listener.channel.localAddress?.port ?? configuration.port
+  }
+
+  /// What workers use as `ANTHROPIC_BASE_URL`.
+  package var url: String { "http://\(configuration.host):\(port)" }
+
+  /// Serves until `stop` or until the task is cancelled; cancellation breaks off what is being answered.
+  package func run() async throws {
+    do {
+      try await listener.executeThenClose { connections in
+        try await withThrowingDiscardingTaskGroup { group in
+          for try await connection in connections {
+            group.addTask { await self.serve(connection) }
+          }
+        }
+      }
+    } catch is CancellationError {}
+  }
+
+  /// Takes no new connections, closes idle ones, and lets what is being answered finish: `run` then returns.
+  package func stop() {
+    let idle = state.withLock { state -> [any Channel] in
+      state.isStopping = true
+      state.isDraining = true
+      return state.connections.values.filter { !$0.isBusy }.map(\.channel)
+    }
+    listener.channel.close(mode: .all, promise: nil)
+    for channel in idle { channel.close(mode: .all, promise: nil) }
+  }
+
+  // MARK: Connections
+
+  /// Serves the requests of a connection in turn. A client that goes away cancels what is being answered.
+  private func serve(_ connection: Connection) async {
+    let channel = connection.channel
+    let id = ObjectIdentifier(channel)
+    state.withLock { $0.connections[id] = (channel, false) }
+    defer { state.withLock { _ = $0.connections.removeValue(forKey: id) } }
+    let (closed, whenClosed) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+    channel.closeFuture.whenComplete { _ in whenClosed.finish() }
+    await withTaskGroup(of: Void.self) { group in
+      group.addTask {
+        for await _ in closed {}
+      }
+      group.addTask {
+        // Errors here are connections that broke, by the client or by upstream; the client sees them as they are.
+        try? await connection.executeThenClose { inbound, _ in
+          var requests = RequestReader(
+            inbound: inbound.makeAsyncIterator(), channel: channel, limit: self.configuration.maximumBody)
+          while let request = try await requests.next() {
+            guard self.markBusy(id, true) else { return }
+            guard try await Exchange(server: self, channel: channel, request: request).answer() else { return }
+            guard self.markBusy(id, false) else { return }
+          }
+        }
+      }
+      await group.next()
+      group.cancelAll()
+      // A write that waits for a client that doesn't read ends only so.
+      channel.close(mode: .all, promise: nil)
+    }
+  }
+
+  /// Notes whether a connection is answering; false when an idle one is to be closed.
+  private func markBusy(_ id: ObjectIdentifier, _ isBusy: Bool) -> Bool {
+    state.withLock { state in
+      state.connections[id]?.isBusy = isBusy
+      return isBusy || !state.isStopping
+    }
+  }
+
+  /// Whether the server wants connections to end.
+  var isStopping: Bool { state.withLock { $0.isStopping } }
+}

@@ -1,0 +1,146 @@
+import AsyncHTTPClient
+import NIOCore
+import NIOHTTP1
+import RateBudget
+import Synchronization
+
+extension ClaudeGateway {
+  // MARK: Requests
+
+  /// Sends what the budget doesn't count, and passes its answer on.
+  func pass(_ request: ClaudeRequest) async throws -> ClaudeResponse {
+    do {
+      let response = try await client.execute(upstreamRequest(request, metered: false), deadline: .distantFuture)
+      return ClaudeResponse(
+        status: response.status, headers: response.headers.withoutConnection,
+        isEventStream: Self.isEventStream(response.headers),
+        body: ClaudeBody(ready: [], isOver: false, meter: nil, upstream: Self.reader(response)))
+    } catch {
+      if Task.isCancelled { throw CancellationError() }
+      return APIAnswer.error(
+        502, type: "api_error", message: "Swarmscale can't reach the API at \(configuration.upstream).")
+    }
+  }
+
+  /// The request as it goes upstream: the client's bytes and headers. Only what is about the connection is left out, and
+  /// answers that must be measured are asked for without compression.
+  func upstreamRequest(_ request: ClaudeRequest, metered: Bool) -> HTTPClientRequest {
+    var upstream = HTTPClientRequest(url: configuration.upstream + request.target)
+    upstream.method = request.method
+    var headers = request.headers.withoutConnection
+    for name in ["host", "content-length", "expect"] { headers.remove(name: name) }
+    if metered, headers.contains(name: "accept-encoding") {
+      headers.replaceOrAdd(name: "accept-encoding", value: "identity")
+    }
+    upstream.headers = headers
+    if let body = request.body { upstream.body = .bytes(body) }
+    return upstream
+  }
+
+  // MARK: Headers
+
+  static func isEventStream(_ headers: HTTPHeaders) -> Bool {
+    headers.first(name: "content-type")?.lowercased().hasPrefix("text/event-stream") == true
+  }
+
+  static func isJSON(_ headers: HTTPHeaders) -> Bool {
+    headers.first(name: "content-type")?.lowercased().hasPrefix("application/json") == true
+  }
+
+  func rateHeaders(_ headers: HTTPHeaders, _ call: Call) -> RateHeaders {
+    RateHeaders(isFast: call.isFast) { headers.first(name: $0) }
+  }
+
+  func retryAfter(_ response: HTTPClientResponse) -> Duration? {
+    let date = response.headers.first(name: "date").flatMap(HeaderValue.instant)
+    return response.headers.first(name: "retry-after").flatMap { HeaderValue.retryAfter($0, date: date) }
+  }
+
+  func verdict(_ response: HTTPClientResponse, _ chunks: [ByteBuffer]) -> UpstreamVerdict {
+    var body = ByteBuffer()
+    for chunk in chunks { body.writeImmutableBuffer(chunk) }
+    let error = body.withUnsafeReadableBytes { ErrorBody($0) }
+    return UpstreamVerdict(
+      status: Int(response.status.code), errorType: error.type, errorCode: error.code, message: error.message,
+      retryAfter: retryAfter(response))
+  }
+
+  // MARK: Bodies
+
+  static func reader(_ response: HTTPClientResponse) -> () async throws -> ByteBuffer? {
+    var iterator = response.body.makeAsyncIterator()
+    return { try await iterator.next(isolation: #isolation) }
+  }
+
+  /// Reads an answer as far as it is read before anything goes to the client.
+  static func collect(
+    _ next: () async throws -> ByteBuffer?
+  ) async throws -> (chunks: [ByteBuffer], isOver: Bool) {
+    var chunks: [ByteBuffer] = []
+    var count = 0
+    while count < largestError {
+      guard let chunk = try await next() else { return (chunks, true) }
+      chunks.append(chunk)
+      count += chunk.readableBytes
+    }
+    return (chunks, false)
+  }
+
+  /// Reads a stream up to its first event: upstream may still fail it, and until then it can be sent again.
+  static func peek(
+    _ next: () async throws -> ByteBuffer?
+  ) async throws -> (chunks: [ByteBuffer], isOver: Bool, errorType: String?) {
+    var reader = EventStreamReader()
+    var chunks: [ByteBuffer] = []
+    var count = 0
+    var first: EventStreamReader.Event?
+    while first == nil, count < largestError {
+      guard let chunk = try await next() else { return (chunks, true, nil) }
+      chunk.withUnsafeReadableBytes { bytes in reader.take(bytes) { first = first ?? $0 } }
+      chunks.append(chunk)
+      count += chunk.readableBytes
+    }
+    return (chunks, false, first?.type == "error" ? first?.errorType ?? "" : nil)
+  }
+
+  /// Whether an error inside a stream may be over at the next attempt.
+  static func isTransient(_ errorType: String) -> Bool {
+    ["overloaded_error", "api_error", "timeout_error", "rate_limit_error"].contains(errorType)
+  }
+
+  // MARK: Breakers
+
+  /// The most models on which books are kept: what clients name isn't trusted.
+  private static let breakerLimit = 256
+
+  /// Waits until a model's breaker lets a request through; nil: not before the deadline.
+  func passBreaker(_ model: String, before deadline: BudgetTime) async throws -> CircuitBreaker.Permit? {
+    while true {
+      let now = clock.now
+      let permit = state.withLock { $0.breakers[model]?.permit(now: now) } ?? .pass
+      guard case .wait(let until) = permit else { return permit }
+      guard until < deadline else { return nil }
+      try await clock.sleep(until: until)
+    }
+  }
+
+  func isClosed(_ model: String) -> Bool {
+    state.withLock { $0.breakers[model]?.isClosed ?? true }
+  }
+
+  /// Tells a model's breaker something; whether that opened it.
+  @discardableResult
+  func breaker(_ model: String, _ body: (inout CircuitBreaker) -> Void) -> Bool {
+    let model = String(model.prefix(BudgetPlan.longestModel))
+    let policy = configuration.breaker
+    return state.withLock { state in
+      var breaker = state.breakers[model] ?? CircuitBreaker(policy: policy)
+      let wasClosed = breaker.isClosed
+      body(&breaker)
+      let isKnown = state.breakers[model] != nil
+      state.breakers[model] =
+        breaker.isAtRest || (!isKnown && state.breakers.count >= Self.breakerLimit) ? nil : breaker
+      return wasClosed && !breaker.isClosed
+    }
+  }
+}

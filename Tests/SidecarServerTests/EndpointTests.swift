@@ -1,0 +1,101 @@
+import MockClaude
+import MockClaudeServer
+import RateBudget
+import SidecarServer
+import SwarmCoordination
+import Testing
+
+/// What the sidecar answers itself, and what never leaves it.
+@Suite struct EndpointTests {
+  @Test("No key, prompt or completion reaches a log line, a metric or an answer of the sidecar's own")
+  func secrets() async throws {
+    let (key, token, prompt, completion) = ("sk-ant-PLANTED", "PLANTED-BEARER", "PLANTED-PROMPT", "PLANTED-COMPLETION")
+    let stream = ScriptedUpstream.stream([
+      #"{"type":"message_start","message":{"usage":{"input_tokens":3}}}"#,
+      #"{"type":"content_block_delta","delta":{"type":"text_delta","text":"\#(completion)"}}"#,
+      #"{"type":"message_delta","usage":{"output_tokens":2}}"#, #"{"type":"message_stop"}"#,
+    ])
+    let error = ScriptedUpstream.answer(
+      "529 Overloaded", ["content-type: application/json"],
+      body: #"{"error":{"type":"overloaded_error","message":"\#(completion)"}}"#)
+    let script: ScriptedUpstream.Script = { index, _ in
+      switch index % 4 {
+      case 0: stream
+      case 1: error
+      case 2: ScriptedUpstream.limited(["retry-after: 1"])
+      default: "garbage"
+      }
+    }
+    try await Rig.withScript(script: script) { rig, _ in
+      var seen = ""
+      for round in 0..<8 {
+        let headers = ["authorization: Bearer \(token)", "x-key: \(key)"]
+        let body = round % 3 == 2 ? "{\"\(prompt)" : Rig.message(prompt, stream: true)
+        seen += try await rig.exchange(Rig.request("POST /v1/messages?q=\(prompt)", body: body, headers: headers))
+      }
+      // The test would prove nothing if the secrets had never passed.
+      #expect(seen.contains(completion))
+      var own = rig.records.log
+      for path in ["/metrics", "/healthz", "/v1/activity"] { own += try await rig.exchange(Rig.request("GET \(path)")) }
+      #expect(own.contains("swarmscale_sidecar_requests_total") && own.contains("repeating an attempt"))
+      #expect(!own.contains("PLANTED"))
+    }
+  }
+
+  @Test("Health, metrics and activity are answered without the API")
+  func local() async throws {
+    try await Rig.withScript(script: { _, _ in ScriptedUpstream.success }) { rig, upstream in
+      expectStatus(200, try await rig.exchange(Rig.request("GET /healthz")))
+      _ = try await rig.send()
+      let metrics = try await rig.exchange(Rig.request("GET /metrics"))
+      #expect(metrics.contains(#"swarmscale_sidecar_requests_total{kind="metered",status="200"} 1"#))
+      #expect(metrics.contains(#"swarmscale_sidecar_tokens_total{budget="wide",kind="output"} 3"#))
+      let activity = try await rig.exchange(Rig.request("GET /v1/activity"))
+      #expect(activity.contains(#""state":"idle","reported":null,"waiting":0,"inFlight":0"#))
+      #expect(upstream.requests.count == 1)
+    }
+  }
+
+  @Test("A drain waits for the worker's own word and for its requests, and says when time is over")
+  func drain() async throws {
+    try await Rig.withScript(script: { _, _ in ScriptedUpstream.success }) { rig, _ in
+      func report(_ state: String) async throws {
+        let answer = try await rig.exchange(Rig.request("POST /v1/activity", body: #"{"state":"\#(state)"}"#))
+        #expect(answer.status == 200)
+      }
+      try await report("busy")
+      let late = try await rig.exchange(Rig.request("POST /v1/drain?timeout=5"))
+      #expect(late.status == 503 && late.contains(#""drained":false"#))
+      async let drained = rig.exchange(Rig.request("GET /v1/drain?timeout=86400"))
+      expectStatus(200, try await rig.send())
+      try await report("idle")
+      let answer = try await drained
+      #expect(answer.contains(#"{"drained":true}"#))
+      expectStatus(400, try await rig.exchange(Rig.request("POST /v1/activity", body: "{}")))
+    }
+  }
+
+  @Test("A connection carries several requests, one after another")
+  func keepAlive() async throws {
+    try await Rig.withScript(script: { _, _ in ScriptedUpstream.success }) { rig, upstream in
+      let first = Rig.request(body: Rig.message("one"), closing: false)
+      let answers = try await rig.exchange(first + Rig.request(body: Rig.message("two")))
+      #expect(answers.count(of: "HTTP/1.1 200 OK") == 2)
+      #expect(upstream.requests.count == 2)
+    }
+  }
+
+  @Test("A stop lets a stream finish, takes no new connections and ends")
+  func stop() async throws {
+    var configuration = Rig.fast()
+    configuration.pace.tokensPerSecond = 100
+    try await Rig.withMock(configuration) { rig, _ in
+      let answer = try await rig.exchange(Rig.request(body: Rig.message("<<out=500>>", stream: true), closing: false)) {
+        if $0.contains("message_start") { rig.server.stop() }
+        return false
+      }
+      #expect(answer.contains("message_stop"))
+      await #expect(throws: (any Error).self) { try await rig.send() }
+    }
+  }
+}
