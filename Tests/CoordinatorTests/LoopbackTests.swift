@@ -93,7 +93,7 @@ private func helloMessage(_ identity: WorkerIdentity) -> WireWorkerMessage {
   return message
 }
 
-@Suite(.timeLimit(.minutes(2)))
+@Suite(.serialized, .timeLimit(.minutes(2)))
 struct LoopbackTests {
   @Test("P01: of five parallel calls of 175 tokens on a budget of 100, one is admitted per refill")
   func oversized() async throws {
