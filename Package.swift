@@ -95,7 +95,7 @@ let package = Package(
     .target(
       name: "SwarmCoordination",
       dependencies: [
-        "RateBudget", "CoordinationProtocol",
+        "CoordinationProtocol", "RateBudget",
         .product(name: "AsyncHTTPClient", package: "async-http-client"),
         .product(name: "GRPCCore", package: "grpc-swift-2"),
         .product(name: "GRPCNIOTransportHTTP2", package: "grpc-swift-nio-transport"),

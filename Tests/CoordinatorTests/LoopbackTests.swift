@@ -12,7 +12,7 @@ import Testing
 /// Runs a coordinator's server on loopback while `body` runs.
 private func withCoordinator<Result: Sendable>(
   _ budget: BudgetConfiguration, port: Int = 0, isSuccessor: Bool = false, lease: Duration = .seconds(15),
-  clock: any CoordinationClock,
+  clock: any BudgetClock,
   authenticator: any Authenticator = TrustingAuthenticator(),
   _ body: (CoordinatorEngine, Int) async throws -> Result
 ) async throws -> Result {
@@ -22,7 +22,7 @@ private func withCoordinator<Result: Sendable>(
   let engine = CoordinatorEngine(
     state: CoordinatorState(
       configuration: configuration, name: isSuccessor ? "second" : "first", isSuccessor: isSuccessor,
-      seed: 1, wall: clock.wallNow, now: clock.now), clock: clock, batch: .zero)
+      seed: 1, wall: clock.wall, now: clock.now), clock: clock, batch: .zero)
   let server = CoordinatorServer(
     CoordinatorServerConfiguration(port: port, security: .plaintext), engine: engine, authenticator: authenticator,
     clock: clock)
@@ -93,7 +93,7 @@ private func helloMessage(_ identity: WorkerIdentity) -> WireWorkerMessage {
   return message
 }
 
-@Suite(.timeLimit(.minutes(2)))
+@Suite(.serialized, .timeLimit(.minutes(2)))
 struct LoopbackTests {
   @Test("P01: of five parallel calls of 175 tokens on a budget of 100, one is admitted per refill")
   func oversized() async throws {
@@ -162,7 +162,7 @@ struct LoopbackTests {
 
   @Test("P25: when the coordinator ends, requests go on at the worker's share; when it is back, they go there")
   func coordinatorRestarts() async throws {
-    let clock = SystemCoordinationClock()
+    let clock = SystemBudgetClock()
     let budget = plain(requests: 60_000)
     let port = try await withCoordinator(budget, clock: clock) { _, port in port }
     try await withLink("a", port: port, clock: clock, budget: budget) { link in
@@ -219,7 +219,7 @@ struct LoopbackTests {
 
   @Test("Drain orders reach the worker, answers and activity the coordinator, a goodbye ends it")
   func drain() async throws {
-    let clock = SystemCoordinationClock()
+    let clock = SystemBudgetClock()
     let drains = Inbox<DrainOrder>()
     try await withCoordinator(plain(requests: 60), clock: clock) { engine, port in
       try await withLink("a", port: port, clock: clock, drains: drains) { link in
@@ -239,7 +239,7 @@ struct LoopbackTests {
 
   @Test("What is malformed or too large ends its own stream, and nobody else's")
   func malformed() async throws {
-    let clock = SystemCoordinationClock()
+    let clock = SystemBudgetClock()
     try await withCoordinator(plain(requests: 60_000), clock: clock) { engine, port in
       try await withLink("good", port: port, clock: clock) { link in
         await eventually { link.isConnected }
@@ -287,7 +287,7 @@ struct LoopbackTests {
         return AuthenticatedPeer(namespace: "team", pod: "a")
       }
     }
-    let clock = SystemCoordinationClock()
+    let clock = SystemBudgetClock()
     try await withCoordinator(plain(requests: 60), clock: clock, authenticator: OneToken()) { engine, port in
       #expect(await call(port, [helloMessage(worker("a"))]).error?.code == .unauthenticated)
       try await withLink("a", port: port, clock: clock, token: "right") { link in

@@ -4,18 +4,21 @@ import KubernetesCore
 import RateBudget
 import SwarmCoordination
 import TestSupport
+import Testing
 
 /// A clock that stands still until a test moves it.
-struct ManualCoordinationClock: CoordinationClock {
+struct ManualCoordinationClock: BudgetClock, CoordinationClock {
   let time = ManualTimeSource()
 
   var now: BudgetTime { BudgetTime(nanoseconds: time.monotonicNow.sinceOrigin.wholeNanoseconds) }
-  var wallNow: WallTime { WallTime(milliseconds: 1_767_225_600_000) + (now - .zero) }
+  var wall: WallTime { WallTime(milliseconds: 1_767_225_600_000) + (now - .zero) }
 
   func sleep(until deadline: BudgetTime) async throws {
     try await time.sleep(until: MonotonicTime(sinceOrigin: .nanoseconds(deadline.nanoseconds)))
   }
 }
+
+extension SystemBudgetClock: CoordinationClock {}
 
 let sonnet = GroupKey(organization: "org", modelGroup: "claude-sonnet")
 let wallStart = WallTime(milliseconds: 1_767_225_600_000)
@@ -81,7 +84,8 @@ func refusals(_ effects: [CoordinatorEffect]) -> [RefusalNote] {
   effects.compactMap { if case .tell(_, .refusal(let note)) = $0 { note } else { nil } }
 }
 
-/// Coordinator and links in virtual time, joined without a network: the same state machines, every step repeatable.
+/// Coordinator and links in virtual time, joined without a network: the same state machines and the same wire forms,
+/// every step repeatable.
 struct VirtualSwarm {
   var coordinator: CoordinatorState?
   var links: [LinkState] = []
@@ -90,7 +94,13 @@ struct VirtualSwarm {
   var failed: [[UInt64: AdmissionError]] = []
   var answered: [[UInt64: RejectionDecision]] = []
   var drains: [[DrainOrder]] = []
+  private struct Wire {
+    var numbers = GroupNumbers()
+    var table = GroupTable()
+  }
+
   private var streams: [StreamID: Int] = [:]
+  private var wires: [StreamID: Wire] = [:]
   private var lastStream: UInt64 = 0
   private let configuration: CoordinatorConfiguration
 
@@ -117,7 +127,15 @@ struct VirtualSwarm {
     lastStream += 1
     let stream = StreamID(lastStream)
     streams[stream] = index
-    carryOut(coordinator?.join(links[index].hello(now: now), stream: stream, now: now) ?? [])
+    var wire = Wire()
+    do {
+      let message = links[index].hello(now: now).wire(numbers: &wire.numbers, now: now)
+      let hello = try WorkerHello(validating: message, table: &wire.table, now: now)
+      wires[stream] = wire
+      carryOut(coordinator?.join(hello, stream: stream, now: now) ?? [])
+    } catch {
+      Issue.record(error)
+    }
   }
 
   mutating func connectAll() {
@@ -146,11 +164,25 @@ struct VirtualSwarm {
     for index in links.indices {
       while let frame = links[index].takeOutgoing(now: now) {
         guard let stream = streams.first(where: { $0.value == index })?.key else { break }
-        carryOut(coordinator?.handle(frame, from: stream, now: now) ?? [])
+        deliver(frame, from: index, by: stream)
       }
     }
     carryOut(coordinator?.advance(now: now) ?? [])
     for index in links.indices { resolve(index, links[index].advance(now: now)) }
+  }
+
+  /// By the wire's form, so that what the coordinator sees is what it would see.
+  private mutating func deliver(_ frame: WorkerFrame, from index: Int, by stream: StreamID) {
+    guard var wire = wires[stream] else { return }
+    do {
+      let message = frame.wire(numbers: &wire.numbers, now: now)
+      let read = try WorkerFrame(
+        validating: message, table: &wire.table, identity: worker("pod\(index)"), now: now)
+      wires[stream] = wire
+      carryOut(coordinator?.handle(read, from: stream, now: now) ?? [])
+    } catch {
+      Issue.record(error)
+    }
   }
 
   mutating func run(_ duration: Duration, step width: Duration = .milliseconds(100)) {

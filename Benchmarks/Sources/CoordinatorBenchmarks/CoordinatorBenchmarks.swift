@@ -37,11 +37,11 @@ struct CoordinatorBenchmarks: AsyncParsableCommand {
 
   func run() async throws {
     print("state machine alone, one core: \(Self.stateGrants(streams: streams)) grants/s")
-    let clock = SystemCoordinationClock()
+    let clock = SystemBudgetClock()
     let engine = CoordinatorEngine(
       state: CoordinatorState(
         configuration: CoordinatorConfiguration(defaults: Self.wide), name: "benchmark", isSuccessor: false, seed: 1,
-        wall: clock.wallNow, now: clock.now), clock: clock)
+        wall: clock.wall, now: clock.now), clock: clock)
     let server = CoordinatorServer(
       CoordinatorServerConfiguration(port: 0, security: .plaintext), engine: engine,
       authenticator: TrustingAuthenticator(), clock: clock)

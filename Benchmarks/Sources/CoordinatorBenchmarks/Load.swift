@@ -52,13 +52,13 @@ struct Load: Sendable {
       var number: UInt64 = 0
     }
     let state = Mutex(State())
-    let ready = Signal()
+    let ready = Wakeup()
   }
 
   /// Counts the streams that are welcome, and lets all begin together.
   private final class Start: Sendable {
     private let count = Mutex(0)
-    let all = Signal()
+    let all = Wakeup()
     private let streams: Int
     let begun = Mutex<BudgetTime?>(nil)
 
@@ -75,7 +75,7 @@ struct Load: Sendable {
 
   /// Runs the load.
   func run() async throws -> LoadResult {
-    let clock = SystemCoordinationClock()
+    let clock = SystemBudgetClock()
     let books = (0..<streams).map { _ in Books() }
     let start = Start(streams: streams)
     return try await withThrowingTaskGroup(of: Void.self) { group in
@@ -103,7 +103,7 @@ struct Load: Sendable {
     }
   }
 
-  private func serve(_ index: Int, _ books: Books, _ start: Start, _ clock: SystemCoordinationClock) async throws {
+  private func serve(_ index: Int, _ books: Books, _ start: Start, _ clock: SystemBudgetClock) async throws {
     let identity = worker(index)
     try await withGRPCClient(
       transport: try HTTP2ClientTransport.Posix(
@@ -130,7 +130,7 @@ struct Load: Sendable {
   }
 
   private func ask(
-    _ identity: WorkerIdentity, _ index: Int, _ books: Books, _ start: Start, _ clock: SystemCoordinationClock,
+    _ identity: WorkerIdentity, _ index: Int, _ books: Books, _ start: Start, _ clock: SystemBudgetClock,
     _ writer: RPCWriter<WireWorkerMessage>
   ) async throws {
     var numbers = GroupNumbers()

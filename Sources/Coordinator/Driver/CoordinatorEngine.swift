@@ -4,9 +4,9 @@ package import RateBudget
 /// Runs a `CoordinatorState`: takes in what streams say, grants in batches, and hands out what is to be told.
 package actor CoordinatorEngine {
   private var state: CoordinatorState
-  private let clock: any CoordinationClock
+  private let clock: any BudgetClock
   private let batch: Duration
-  private let signal = Signal()
+  private let signal = Wakeup()
   private var outboxes: [StreamID: StreamOutbox] = [:]
   private var lastStream: UInt64 = 0
 
@@ -14,7 +14,7 @@ package actor CoordinatorEngine {
   ///
   /// Requests that come within `batch` of the last round are granted together: under load each round looks at many
   /// requests, and a request that comes alone is granted at once.
-  package init(state: CoordinatorState, clock: any CoordinationClock, batch: Duration = .milliseconds(2)) {
+  package init(state: CoordinatorState, clock: any BudgetClock, batch: Duration = .milliseconds(2)) {
     self.state = state
     self.clock = clock
     self.batch = batch
@@ -82,7 +82,7 @@ package actor CoordinatorEngine {
   }
 
   /// Tells the budgets the time of day again; now and then, for their spend ceilings by the day.
-  package func followWallClock() { state.setWallClock(clock.wallNow, now: clock.now) }
+  package func followWallClock() { state.setWallClock(clock.wall, now: clock.now) }
 
   /// Lets a group go on after a pause that money has caused.
   package func resume(_ key: GroupKey) {

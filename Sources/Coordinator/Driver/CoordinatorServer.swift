@@ -36,7 +36,7 @@ package final class CoordinatorServer: Sendable {
   /// Makes a server; it listens once `run` is called.
   package init(
     _ configuration: CoordinatorServerConfiguration, engine: CoordinatorEngine,
-    authenticator: any Authenticator, clock: any CoordinationClock
+    authenticator: any Authenticator, clock: any BudgetClock
   ) {
     self.engine = engine
     let security: HTTP2ServerTransport.Posix.TransportSecurity =

@@ -6,10 +6,10 @@ import RateBudget
 package struct CoordinatorService: WireCoordination.ServiceProtocol {
   private let engine: CoordinatorEngine
   private let authenticator: any Authenticator
-  private let clock: any CoordinationClock
+  private let clock: any BudgetClock
 
   /// Makes the service of an engine.
-  package init(engine: CoordinatorEngine, authenticator: any Authenticator, clock: any CoordinationClock) {
+  package init(engine: CoordinatorEngine, authenticator: any Authenticator, clock: any BudgetClock) {
     self.engine = engine
     self.authenticator = authenticator
     self.clock = clock

@@ -24,7 +24,7 @@ final class StreamOutbox: Sendable {
   }
 
   private let state = Mutex(State())
-  private let signal = Signal()
+  private let signal = Wakeup()
 
   /// Adds a welcome, which goes before everything else.
   func put(_ welcome: CoordinatorWelcome) {

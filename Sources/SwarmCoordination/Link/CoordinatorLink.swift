@@ -22,9 +22,9 @@ package final class CoordinatorLink: BudgetAuthority {
   private let clock: any CoordinationClock
   private let onDrain: @Sendable (DrainOrder) -> Void
   private let core: Mutex<Core>
-  private let wake = Signal()
-  private let outgoing = Signal()
-  private let silent = Signal()
+  private let wake = Wakeup()
+  private let outgoing = Wakeup()
+  private let silent = Wakeup()
 
   /// Makes a link. `seed` spreads attempts to connect and second attempts; `onDrain` is called with each order of the
   /// coordinator, by the task that reads the stream: it must not wait.
@@ -196,7 +196,7 @@ package final class CoordinatorLink: BudgetAuthority {
         lose()
         continue
       }
-      try await wake.wait(until: next, clock)
+      try await wake.wait(until: next, now: clock.now) { [clock] in try await clock.sleep(until: $0) }
     }
   }
 

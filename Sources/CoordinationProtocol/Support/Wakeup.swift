@@ -4,7 +4,7 @@ import Synchronization
 /// A signal for one waiting task that coalesces: any number of signals before a wait let it through once.
 ///
 /// What the signal is about lives elsewhere; whoever wakes looks at it again.
-package final class Signal: Sendable {
+package final class Wakeup: Sendable {
   private struct State {
     var isSignalled = false
     var waiter: (id: UInt64, continuation: CheckedContinuation<Void, any Error>)?
@@ -45,7 +45,7 @@ package final class Signal: Sendable {
             state.isSignalled = false
             return .success(())
           }
-          precondition(state.waiter == nil, "a Signal is for one waiting task")
+          precondition(state.waiter == nil, "a Wakeup is for one waiting task")
           state.waiter = (id, continuation)
           return nil
         }
@@ -65,12 +65,19 @@ package final class Signal: Sendable {
   }
 
   /// Suspends until signalled or until `deadline`, whichever comes first; nil waits for the signal alone.
-  package func wait(until deadline: BudgetTime?, _ clock: any CoordinationClock) async throws {
+  package func wait(until deadline: BudgetTime?, _ clock: any BudgetClock) async throws {
+    try await wait(until: deadline, now: clock.now) { try await clock.sleep(until: $0) }
+  }
+
+  /// The same by any clock: `sleep` suspends until an instant of the one that `now` is of.
+  package func wait(
+    until deadline: BudgetTime?, now: BudgetTime, _ sleep: @escaping @Sendable (BudgetTime) async throws -> Void
+  ) async throws {
     guard let deadline else { return try await wait() }
-    guard deadline > clock.now else { return try Task.checkCancellation() }
+    guard deadline > now else { return try Task.checkCancellation() }
     try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask { try await self.wait() }
-      group.addTask { try await clock.sleep(until: deadline) }
+      group.addTask { try await sleep(deadline) }
       defer { group.cancelAll() }
       try await group.next()
     }

@@ -9,17 +9,17 @@ package import RateBudget
 #endif
 
 /// The clocks of a driver, injected so that tests own the time.
-package protocol CoordinationClock: Sendable {
+package protocol BudgetClock: Sendable {
   /// The monotonic time now.
   var now: BudgetTime { get }
   /// The civil time now; it may step.
-  var wallNow: WallTime { get }
+  var wall: WallTime { get }
   /// Suspends until `deadline` has come; throws `CancellationError` when the task is cancelled before.
   func sleep(until deadline: BudgetTime) async throws
 }
 
 /// The machine's own clocks. All of a process have the same origin, so that instants of different parts of it compare.
-package struct SystemCoordinationClock: CoordinationClock {
+package struct SystemBudgetClock: BudgetClock {
   private static let origin = ContinuousClock.now
 
   /// Makes the clock.
@@ -29,7 +29,7 @@ package struct SystemCoordinationClock: CoordinationClock {
     BudgetTime(nanoseconds: (ContinuousClock.now - Self.origin).wholeNanoseconds)
   }
 
-  package var wallNow: WallTime {
+  package var wall: WallTime {
     var now = timespec()
     // Can't fail: the clock exists on every system and the pointer is valid.
     clock_gettime(CLOCK_REALTIME, &now)
