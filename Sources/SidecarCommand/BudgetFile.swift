@@ -23,9 +23,9 @@ package struct BudgetFile: Sendable {
   package init(yaml text: String) throws {
     var documents: [Node] = []
     do {
-      // The sequence ends at an error, and keeps it.
-      let sequence = try Yams.compose_all(yaml: text)
-      for document in sequence { documents.append(document) }
+      // The sequence ends at an error, and keeps it; a `for` loop would iterate over a copy.
+      var sequence = try Yams.compose_all(yaml: text)
+      while let document = sequence.next() { documents.append(document) }
       if let error = sequence.error { throw error }
     } catch {
       throw Invalid(place: "YAML", problem: "\(error)")

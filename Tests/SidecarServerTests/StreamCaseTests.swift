@@ -40,7 +40,8 @@ import Testing
       #"{"type":"message_delta","delta":{"stop_reason":"end_turn"},"usage":{\#(delta)}}"#,
       #"{"type":"message_stop"}"#,
     ])
-    try await Rig.withScript(script: { _, _ in stream }) { rig, _ in
+    // In real time: a fast clock would put pings into the stream of a busy machine.
+    try await Rig.withScript(speed: 1, script: { _, _ in stream }) { rig, _ in
       let answer = try await rig.send(stream: true)
       expectStatus(200, answer)
       // The body of the answer is what upstream wrote, byte for byte.
