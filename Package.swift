@@ -23,9 +23,11 @@ let package = Package(
     .package(url: "https://github.com/grpc/grpc-swift-protobuf", from: "2.4.1"),
     // Without its default traits: no swift-configuration, and FoundationEssentials instead of Foundation.
     .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0", traits: []),
-    .package(url: "https://github.com/jpsim/Yams", from: "6.2.0"),
+    .package(url: "https://github.com/apple/swift-system", from: "1.8.0"),
     .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
     .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
+    // Without its default trait: no Foundation.
+    .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2", traits: []),
   ],
   targets: [
     // MARK: Kubernetes, without I/O
@@ -35,11 +37,19 @@ let package = Package(
       dependencies: ["KubernetesCore", .product(name: "SwiftProtobuf", package: "swift-protobuf")],
       exclude: ["Protos"]),
 
+    .systemLibrary(
+      name: "CLibYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"]), .brew(["libyaml"])]),
+    .target(name: "YAML", dependencies: ["CLibYAML", "KubernetesCore"]),
+
     // MARK: Kubernetes, over libcurl
     .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"]), .brew(["curl"])]),
     .target(name: "CCurlShim", dependencies: ["CCurl"]),
     .target(name: "KubernetesClient", dependencies: ["KubernetesCore", "CCurl", "CCurlShim"]),
-    .target(name: "KubernetesConfiguration", dependencies: ["KubernetesCore", "KubernetesClient", "Yams"]),
+    .target(name: "KubernetesConfiguration", dependencies: [
+        "KubernetesCore", "KubernetesClient", "YAML",
+        .product(name: "Subprocess", package: "swift-subprocess"),
+        .product(name: "SystemPackage", package: "swift-system", condition: .when(platforms: [.linux])),
+      ]),
     .target(
       name: "KubernetesRuntime",
       dependencies: [
@@ -86,7 +96,7 @@ let package = Package(
     .target(
       name: "MockClaudeCommand",
       dependencies: [
-        "MockClaude", "MockClaudeServer", "Yams",
+        "KubernetesCore", "MockClaude", "MockClaudeServer", "YAML",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "UnixSignals", package: "swift-service-lifecycle"),
       ]),
@@ -115,7 +125,7 @@ let package = Package(
     .target(
       name: "SidecarCommand",
       dependencies: [
-        "Observability", "RateBudget", "SidecarServer", "SwarmCoordination", "Yams",
+        "Observability", "RateBudget", "SidecarServer", "SwarmCoordination", "YAML",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "AsyncHTTPClient", package: "async-http-client"),
         .product(name: "Logging", package: "swift-log"),
@@ -156,7 +166,7 @@ let package = Package(
     .target(
       name: "UserCommands",
       dependencies: [
-        "KubernetesCore", "ScalingAPI", "ScalingDecision", "HPAReference", "Yams",
+        "KubernetesCore", "ScalingAPI", "ScalingDecision", "HPAReference", "YAML",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
 
@@ -220,7 +230,7 @@ let package = Package(
     .testTarget(
       name: "KubernetesRuntimeTests",
       dependencies: ["KubernetesRuntime", "KubernetesCore", "KubernetesProtobuf", "TestSupport"]),
-    .testTarget(name: "ScalingAPITests", dependencies: ["ScalingAPI", "KubernetesCore", "TestSupport", "Yams"]),
+    .testTarget(name: "ScalingAPITests", dependencies: ["ScalingAPI", "KubernetesCore", "TestSupport", "YAML"]),
     .testTarget(
       name: "ScalingDecisionTests", dependencies: ["ScalingDecision", "ScalingAPI", "KubernetesCore", "TestSupport"]),
     .testTarget(
@@ -266,7 +276,7 @@ let package = Package(
       ]),
     .testTarget(
       name: "UserCommandsTests",
-      dependencies: ["UserCommands", "ScalingDecision", "ScalingAPI", "KubernetesCore", "TestSupport"]),
+      dependencies: ["UserCommands", "ScalingDecision", "ScalingAPI", "KubernetesCore", "TestSupport", "YAML"]),
     .testTarget(
       name: "HPAReferenceTests",
       dependencies: ["HPAReference", "ScalingAPI", "KubernetesCore", "TestSupport"],

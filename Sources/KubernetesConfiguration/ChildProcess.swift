@@ -1,6 +1,11 @@
-import Foundation
 import KubernetesCore
-import Synchronization
+import Subprocess
+
+#if canImport(System)
+  import System
+#else
+  import SystemPackage
+#endif
 
 #if canImport(Glibc)
   import Glibc
@@ -12,9 +17,9 @@ import Synchronization
 
 /// One run of a program whose output is collected, within a time limit.
 ///
-/// The program is killed when the task is cancelled or the time is over; the caller then goes on at once. A daemon
-/// that it leaves behind with our descriptors open holds the result up until then, as it does with kubectl.
-final class ChildProcess: Sendable {
+/// The program is killed when the task is cancelled or the time is over. What a daemon that it leaves behind writes
+/// after its end is not waited for.
+struct ChildProcess: Sendable {
   /// How the program ended.
   struct Result: Sendable {
     /// Its exit status; 128 + signal when a signal ended it.
@@ -31,27 +36,17 @@ final class ChildProcess: Sendable {
     var reason: String
   }
 
-  private enum State {
-    case idle
-    case running(pid_t, CheckedContinuation<Void, any Error>)
-    case ended
-    /// Killed before it was started.
-    case cancelled
-  }
+  /// More is read but not kept.
+  private static let maximumBytes = 1 << 20
 
-  private let path: String
-  private let arguments: [String]
-  private let environment: [String: String]
-  private let sharesStandardInput: Bool
-  private let state = Mutex(State.idle)
-
-  /// Describes a run; nothing is started yet.
-  init(path: String, arguments: [String], environment: [String: String], sharesStandardInput: Bool) {
-    self.path = path
-    self.arguments = arguments
-    self.environment = environment
-    self.sharesStandardInput = sharesStandardInput
-  }
+  /// The executable.
+  var path: String
+  /// Its arguments, without the program's own name.
+  var arguments: [String]
+  /// Its whole environment.
+  var environment: [String: String]
+  /// Whether it may read this process's standard input, to ask a person.
+  var sharesStandardInput: Bool
 
   /// The path of the executable `command`: itself if it has a slash, otherwise found in `PATH`.
   static func path(of command: String, environment: [String: String]) -> String? {
@@ -76,119 +71,43 @@ final class ChildProcess: Sendable {
   }
 
   private func run() async throws -> Result {
-    let process = Process()
-    process.executableURL = URL(fileURLWithPath: path)
-    process.arguments = arguments
-    process.environment = environment
-    if !sharesStandardInput { process.standardInput = FileHandle.nullDevice }
-    let output = try CollectedPipe()
-    let error = try CollectedPipe()
-    process.standardOutput = output.pipe
-    process.standardError = error.pipe
-    try await withTaskCancellationHandler {
-      try await withCheckedThrowingContinuation { (continuation: CheckedContinuation<Void, any Error>) in
-        start(process, continuation)
-      }
-    } onCancel: {
-      kill()
+    do {
+      return sharesStandardInput
+        ? try await run(input: .currentStandardInput, isInteractive: true)
+        : try await run(input: .none, isInteractive: false)
+    } catch let error as SubprocessError where error.code == .spawnFailed || error.code == .executableNotFound {
+      throw StartFailure(reason: error.underlyingError.map { "\($0)" } ?? "\(error)")
     }
-    let standardOutput = output.finish()
-    let standardError = error.finish()
+  }
+
+  private func run(input: some InputProtocol, isInteractive: Bool) async throws -> Result {
+    var options = PlatformOptions()
+    // In a group of its own its children are killed with it; but only the foreground group may read a terminal.
+    if !isInteractive { options.processGroupID = 0 }
+    let ended = try await Subprocess.run(
+      .path(FilePath(path)), arguments: Arguments(arguments),
+      environment: .custom(environment.map { Array("\($0)=\($1)\0".utf8) }),
+      platformOptions: options, input: input, output: .sequence, error: .sequence
+    ) { execution in
+      async let output = Self.collect(execution.standardOutput)
+      async let error = Self.collect(execution.standardError)
+      return (output: try await output, error: try await error)
+    }
     try Task.checkCancellation()
-    let bySignal = process.terminationReason == .uncaughtSignal
+    let status =
+      switch ended.terminationStatus {
+      case .exited(let code): code
+      case .signaled(let signal): 128 + signal
+      }
     return Result(
-      status: process.terminationStatus + (bySignal ? 128 : 0), standardOutput: standardOutput,
-      standardError: standardError)
+      status: status, standardOutput: ended.closureResult.output, standardError: ended.closureResult.error)
   }
 
-  /// Starts `process`; `continuation` is resumed once, by whichever comes first: the end, `kill()`, or a failed start.
-  private func start(_ process: Process, _ continuation: CheckedContinuation<Void, any Error>) {
-    process.terminationHandler = { _ in
-      self.takeContinuation()?.resume()
+  private static func collect(_ pieces: SubprocessOutputSequence) async throws -> [UInt8] {
+    var bytes: [UInt8] = []
+    for try await piece in pieces where bytes.count < maximumBytes {
+      piece.withUnsafeBytes { bytes += $0.prefix(maximumBytes - bytes.count) }
     }
-    let failure: (any Error)? = state.withLock { state in
-      if case .cancelled = state { return CancellationError() }
-      do {
-        // Inside the lock, so that neither the end nor `kill()` can come before the state says that it runs.
-        try process.run()
-        state = .running(process.processIdentifier, continuation)
-        return nil
-      } catch {
-        state = .ended
-        return StartFailure(reason: error.localizedDescription)
-      }
-    }
-    if let failure { continuation.resume(throwing: failure) }
-  }
-
-  private func takeContinuation() -> CheckedContinuation<Void, any Error>? {
-    state.withLock { state in
-      guard case .running(_, let continuation) = state else { return nil }
-      state = .ended
-      return continuation
-    }
-  }
-
-  private func kill() {
-    let continuation: CheckedContinuation<Void, any Error>? = state.withLock { state in
-      switch state {
-      case .running(let pid, let continuation):
-        // Foundation reaps the child and then reports the end; only between these two could the number be another's.
-        _ = systemKill(pid)
-        state = .ended
-        return continuation
-      case .idle:
-        state = .cancelled
-        return nil
-      case .ended, .cancelled: return nil
-      }
-    }
-    continuation?.resume(throwing: CancellationError())
+    return bytes
   }
 }
-
-/// The reading end of a child's output.
-private final class CollectedPipe: Sendable {
-  let pipe = Pipe()
-  private let bytes = Mutex<[UInt8]>([])
-
-  /// More is read but not kept.
-  private static let maximumBytes = 1 << 20
-
-  init() throws {
-    let descriptor = pipe.fileHandleForReading.fileDescriptor
-    guard descriptor >= 0, fcntl(descriptor, F_SETFL, O_NONBLOCK) == 0 else {
-      throw ChildProcess.StartFailure(reason: "no file descriptor is left")
-    }
-    pipe.fileHandleForReading.readabilityHandler = { [weak self] handle in
-      // At the end a handler that stays would be called without pause.
-      if self?.drain() ?? true { handle.readabilityHandler = nil }
-    }
-  }
-
-  /// What was written until now; ends the reading.
-  func finish() -> [UInt8] {
-    pipe.fileHandleForReading.readabilityHandler = nil
-    _ = drain()
-    return bytes.withLock { $0 }
-  }
-
-  /// Reads what is there; true at the end. Inside the lock, so that two readers can't swap pieces.
-  private func drain() -> Bool {
-    let descriptor = pipe.fileHandleForReading.fileDescriptor
-    return bytes.withLock { bytes in
-      var buffer = [UInt8](repeating: 0, count: 16384)
-      while true {
-        let count = buffer.withUnsafeMutableBytes { read(descriptor, $0.baseAddress, $0.count) }
-        if count == 0 { return true }
-        if count < 0 {
-          if errno == EINTR { continue }
-          return errno != EAGAIN
-        }
-        if bytes.count < Self.maximumBytes { bytes += buffer[..<count] }
-      }
-    }
-  }
-}
-
-private func systemKill(_ pid: pid_t) -> Int32 { kill(pid, SIGKILL) }

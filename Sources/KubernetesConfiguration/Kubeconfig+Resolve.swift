@@ -1,6 +1,6 @@
 import KubernetesClient
 import KubernetesCore
-import Yams
+import YAML
 
 extension Kubeconfig {
   /// The configuration of the context `name`, or of the current context.
@@ -171,7 +171,12 @@ extension Kubeconfig {
   private func pluginConfiguration(of cluster: YAMLEntry) throws -> String? {
     for item in try cluster.entries("extensions")
     where try item.text("name") == "client.authentication.k8s.io/exec" {
-      return item.value("extension").map(jsonText)
+      guard let value = item.value("extension") else { return nil }
+      do throws(YAMLError) {
+        return String(decoding: try YAMLDocument(value).json.text, as: UTF8.self)
+      } catch {
+        throw misconfigured("The extension of the \(cluster.place) can't be told to the plugin: \(error).")
+      }
     }
     return nil
   }
@@ -180,7 +185,7 @@ extension Kubeconfig {
     let groups = try user.texts("as-groups")
     let uid = try user.text("as-uid")
     let extra = try user.entry("as-user-extra").map { entry in
-      try entry.pairs().map { Impersonation.Extra(name: $0.name, values: try entry.texts($0.name)) }
+      entry.pairs().map { Impersonation.Extra(name: $0.name, values: try entry.texts($0.name)) }
     }
     guard let name = try user.text("as") else {
       if groups.isEmpty, uid == nil, extra == nil { return nil }

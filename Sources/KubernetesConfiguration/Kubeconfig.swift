@@ -1,6 +1,6 @@
 import KubernetesClient
 import KubernetesCore
-import Yams
+import YAML
 
 /// One or several kubeconfig files merged as kubectl merges them: the first file that names a thing wins.
 struct Kubeconfig {
@@ -31,7 +31,7 @@ struct Kubeconfig {
   }
 
   private mutating func add(_ text: String, file: String) throws {
-    guard let node = try Self.compose(text, file: file), node.null == nil else { return }
+    guard let node = try Self.compose(text, file: file), !node.isNull else { return }
     let root = try YAMLEntry(node, place: file, file: file)
     if currentContext == nil, let name = try root.text("current-context") { currentContext = (name, file) }
     for kind in [Kind.cluster, .context, .user] {
@@ -39,29 +39,19 @@ struct Kubeconfig {
         guard let name = try item.text("name") else { throw misconfigured("\(item.place) has no name. Give it one.") }
         let place = "\(kind.rawValue) \"\(name)\" in \(file)"
         // An entry without content is legal: a user without credentials.
-        let entry = try item.entry(kind.rawValue, place: place) ?? YAMLEntry([:], place: place, file: file)
+        let entry = try item.entry(kind.rawValue, place: place) ?? YAMLEntry(
+          YAMLNode(.mapping([]), line: 1), place: place, file: file)
         if entries[kind]?[name] == nil { entries[kind]?[name] = entry }
       }
     }
   }
 
   /// Parses `text`; the error names the place but never quotes the file, which may hold secrets.
-  private static func compose(_ text: String, file: String) throws -> Node? {
-    do {
-      return try Yams.compose(yaml: text)
-    } catch let error as YamlError {
-      let what: String
-      switch error {
-      case .scanner(_, let problem, let mark, _), .parser(_, let problem, let mark, _),
-        .composer(_, let problem, let mark, _):
-        what = "\(problem) at line \(mark.line), column \(mark.column)"
-      case .duplicatedKeysInMapping(let duplicates, _):
-        what = "the key \(quotedList(duplicates)) stands twice in one mapping"
-      default: what = "it can't be parsed"
-      }
-      throw misconfigured("The kubeconfig \(file) isn't valid YAML: \(what). Correct the file.")
+  private static func compose(_ text: String, file: String) throws -> YAMLNode? {
+    do throws(YAMLError) {
+      return try YAMLParser.document(of: text)
     } catch {
-      throw misconfigured("The kubeconfig \(file) isn't valid YAML. Correct the file.")
+      throw misconfigured("The kubeconfig \(file) isn't valid YAML: \(error). Correct the file.")
     }
   }
 

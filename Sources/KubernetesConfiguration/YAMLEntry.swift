@@ -1,6 +1,6 @@
 import KubernetesClient
 import KubernetesCore
-import Yams
+import YAML
 
 #if canImport(FoundationEssentials)
   import FoundationEssentials
@@ -14,11 +14,11 @@ struct YAMLEntry {
   let place: String
   /// The file that it stands in.
   let file: String
-  private let node: Node
+  private let node: YAMLNode
 
   /// Wraps a mapping; throws when it is something else.
-  init(_ node: Node, place: String, file: String) throws {
-    guard node.mapping != nil else {
+  init(_ node: YAMLNode, place: String, file: String) throws {
+    guard node.members != nil else {
       throw misconfigured("\(place) must be a mapping (name: value), but isn't one.\(Self.line(of: node))")
     }
     self.node = node
@@ -26,20 +26,18 @@ struct YAMLEntry {
     self.file = file
   }
 
-  private static func line(of node: Node) -> String {
-    node.mark.map { " See line \($0.line)." } ?? ""
-  }
+  private static func line(of node: YAMLNode) -> String { " See line \(node.line)." }
 
   /// The value of `key` when it is there and not null.
-  func value(_ key: String) -> Node? {
-    guard let value = node.mapping?[Node(key)], value.null == nil else { return nil }
+  func value(_ key: String) -> YAMLNode? {
+    guard let value = node[key], !value.isNull else { return nil }
     return value
   }
 
   /// The text of `key`; nil when it is missing or empty, as kubectl takes it.
   func text(_ key: String) throws -> String? {
     guard let value = value(key) else { return nil }
-    guard let text = value.scalar?.string else { throw wrongKind(key, value, "a text") }
+    guard let text = value.text else { throw wrongKind(key, value, "a text") }
     return text.isEmpty ? nil : text
   }
 
@@ -53,9 +51,9 @@ struct YAMLEntry {
   /// The texts of the list `key`; none when it is missing.
   func texts(_ key: String) throws -> [String] {
     guard let value = value(key) else { return [] }
-    guard let sequence = value.sequence else { throw wrongKind(key, value, "a list of texts") }
-    return try sequence.map { item in
-      guard let text = item.scalar?.string else { throw wrongKind(key, item, "a list of texts") }
+    guard let elements = value.elements else { throw wrongKind(key, value, "a list of texts") }
+    return try elements.map { item in
+      guard let text = item.text else { throw wrongKind(key, item, "a list of texts") }
       return text
     }
   }
@@ -69,16 +67,15 @@ struct YAMLEntry {
   /// The mappings of the list `key`; none when it is missing.
   func entries(_ key: String) throws -> [YAMLEntry] {
     guard let value = value(key) else { return [] }
-    guard let sequence = value.sequence else { throw wrongKind(key, value, "a list") }
-    return try sequence.enumerated().map { index, item in
+    guard let elements = value.elements else { throw wrongKind(key, value, "a list") }
+    return try elements.enumerated().map { index, item in
       try YAMLEntry(item, place: "\(key)[\(index)] of \(place)", file: file)
     }
   }
 
   /// The names and values of the mapping, sorted by name.
-  func pairs() throws -> [(name: String, value: Node)] {
-    (node.mapping ?? [:]).compactMap { key, value in key.string.map { (name: $0, value: value) } }
-      .sorted { $0.name < $1.name }
+  func pairs() -> [(name: String, value: YAMLNode)] {
+    (node.members ?? []).map { (name: $0.key, value: $0.value) }.sorted { $0.name < $1.name }
   }
 
   /// The bytes that `key` holds in base64; nil when it is missing or empty.
@@ -100,7 +97,7 @@ struct YAMLEntry {
     return String(file[...slash]) + path
   }
 
-  private func wrongKind(_ key: String, _ node: Node, _ expected: String) -> KubernetesError {
+  private func wrongKind(_ key: String, _ node: YAMLNode, _ expected: String) -> KubernetesError {
     misconfigured("\(key) of \(place) must be \(expected).\(Self.line(of: node))")
   }
 }
@@ -114,39 +111,4 @@ func misconfigured(_ message: String) -> KubernetesError {
 func quotedList(_ names: some Sequence<String>) -> String {
   let sorted = names.sorted()
   return sorted.isEmpty ? "none" : sorted.map { "\"\($0)\"" }.joined(separator: ", ")
-}
-
-/// A YAML value as JSON text, for the extension that a credential plugin gets.
-func jsonText(of node: Node) -> String {
-  switch node {
-  case .mapping(let mapping):
-    let fields = mapping.map { key, value in "\(jsonString(key.string ?? "")):\(jsonText(of: value))" }
-    return "{\(fields.joined(separator: ","))}"
-  case .sequence(let sequence): return "[\(sequence.map { jsonText(of: $0) }.joined(separator: ","))]"
-  case .scalar, .alias:
-    if node.null != nil { return "null" }
-    if let flag = node.bool { return flag ? "true" : "false" }
-    if let number = node.int { return String(number) }
-    if let number = node.float, number.isFinite { return String(number) }
-    return jsonString(node.string ?? "")
-  }
-}
-
-/// `text` as a JSON string with its quotes.
-func jsonString(_ text: String) -> String {
-  var result = "\""
-  for scalar in text.unicodeScalars {
-    switch scalar {
-    case "\"": result += "\\\""
-    case "\\": result += "\\\\"
-    case "\n": result += "\\n"
-    case "\r": result += "\\r"
-    case "\t": result += "\\t"
-    case _ where scalar.value < 0x20:
-      let digits = String(scalar.value, radix: 16)
-      result += "\\u" + String(repeating: "0", count: 4 - digits.count) + digits
-    default: result.unicodeScalars.append(scalar)
-    }
-  }
-  return result + "\""
 }

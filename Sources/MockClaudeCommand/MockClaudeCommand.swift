@@ -2,7 +2,7 @@ package import ArgumentParser
 import MockClaude
 import MockClaudeServer
 import UnixSignals
-import Yams
+import YAML
 
 #if canImport(FoundationEssentials)
   import FoundationEssentials
@@ -77,8 +77,10 @@ package struct MockClaudeCommand: AsyncParsableCommand {
     var configuration = MockConfiguration()
     if let config {
       do {
-        let text = String(decoding: try Data(contentsOf: URL(filePath: config)), as: UTF8.self)
-        configuration = try YAMLDecoder().decode(MockConfiguration.self, from: text)
+        let (documents, problem) = YAMLDocument.read([UInt8](try Data(contentsOf: URL(filePath: config))))
+        if let problem { throw problem }
+        let json = documents.first?.json ?? .object([:])
+        configuration = try JSONDecoder().decode(MockConfiguration.self, from: Data(json.text))
       } catch {
         throw ValidationError("--config \(config): \(error)")
       }

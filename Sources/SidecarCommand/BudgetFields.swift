@@ -1,14 +1,14 @@
-import Yams
+import YAML
 
 /// One mapping of a budget file, with the words to say where it stands.
 struct BudgetFields {
   /// The mapping.
-  let node: Node
+  let node: YAMLNode
   /// Where it stands, such as `APIBudget claude: spec.limits`.
   let place: String
 
-  private func value(_ key: String) -> Node? {
-    guard let value = node.mapping?[Node(key)], value.null == nil else { return nil }
+  private func value(_ key: String) -> YAMLNode? {
+    guard let value = node[key], !value.isNull else { return nil }
     return value
   }
 
@@ -18,8 +18,7 @@ struct BudgetFields {
 
   /// Fails for a key that nobody reads: a misspelt limit would otherwise be no limit.
   func refuseUnknown(besides known: Set<String>) throws(BudgetFile.Invalid) {
-    for (key, _) in node.mapping ?? [:] {
-      let name = key.string ?? ""
+    for name in (node.members ?? []).map(\.key) {
       guard known.contains(name) else {
         throw invalid(name, "this field isn't known; known are \(known.sorted().joined(separator: ", "))")
       }
@@ -29,17 +28,17 @@ struct BudgetFields {
   /// A text.
   func text(_ key: String) throws(BudgetFile.Invalid) -> String? {
     guard let value = value(key) else { return nil }
-    guard let text = value.scalar?.string else { throw invalid(key, "a text is needed") }
+    guard let text = value.text else { throw invalid(key, "a text is needed") }
     return text
   }
 
   /// A list of texts; empty when it is missing.
   func texts(_ key: String) throws(BudgetFile.Invalid) -> [String] {
     guard let value = value(key) else { return [] }
-    guard let items = value.sequence else { throw invalid(key, "a list of texts is needed") }
+    guard let items = value.elements else { throw invalid(key, "a list of texts is needed") }
     var texts: [String] = []
     for item in items {
-      guard let text = item.scalar?.string else { throw invalid(key, "a list of texts is needed") }
+      guard let text = item.text else { throw invalid(key, "a list of texts is needed") }
       texts.append(text)
     }
     return texts
@@ -48,17 +47,17 @@ struct BudgetFields {
   /// A mapping.
   func object(_ key: String) throws(BudgetFile.Invalid) -> BudgetFields? {
     guard let value = value(key) else { return nil }
-    guard value.mapping != nil else { throw invalid(key, "a mapping (name: value) is needed") }
+    guard value.members != nil else { throw invalid(key, "a mapping (name: value) is needed") }
     return BudgetFields(node: value, place: "\(place).\(key)")
   }
 
   /// A list of mappings.
   func objects(_ key: String) throws(BudgetFile.Invalid) -> [BudgetFields] {
     guard let value = value(key) else { return [] }
-    guard let items = value.sequence else { throw invalid(key, "a list is needed") }
+    guard let items = value.elements else { throw invalid(key, "a list is needed") }
     var objects: [BudgetFields] = []
     for (index, item) in items.enumerated() {
-      guard item.mapping != nil else { throw invalid("\(key)[\(index)]", "a mapping (name: value) is needed") }
+      guard item.members != nil else { throw invalid("\(key)[\(index)]", "a mapping (name: value) is needed") }
       objects.append(BudgetFields(node: item, place: "\(place).\(key)[\(index)]"))
     }
     return objects

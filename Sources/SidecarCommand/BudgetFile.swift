@@ -1,6 +1,6 @@
 package import RateBudget
 package import SwarmCoordination
-import Yams
+import YAML
 
 /// A file of `APIBudget` objects, as they are applied to a cluster: what one machine needs of them.
 package struct BudgetFile: Sendable {
@@ -21,17 +21,14 @@ package struct BudgetFile: Sendable {
   ///
   /// - Throws: `Invalid`.
   package init(yaml text: String) throws {
-    var documents: [Node] = []
-    do {
-      // The sequence ends at an error, and keeps it; a `for` loop would iterate over a copy.
-      var sequence = try Yams.compose_all(yaml: text)
-      while let document = sequence.next() { documents.append(document) }
-      if let error = sequence.error { throw error }
+    let documents: [YAMLNode]
+    do throws(YAMLError) {
+      documents = try YAMLParser.documents(of: text)
     } catch {
-      throw Invalid(place: "YAML", problem: "\(error)")
+      throw Invalid(place: "line \(error.line)", problem: "the YAML can't be read: \(error.problem)")
     }
     var entries: [BudgetPlan.Entry] = []
-    for document in documents where document["kind"]?.string == "APIBudget" {
+    for document in documents where document["kind"]?.text == "APIBudget" {
       let entry = try Self.entry(document)
       guard !entries.contains(where: { $0.name == entry.name }) else {
         throw Invalid(place: "APIBudget \(entry.name)", problem: "stands twice; give each budget its own name")
@@ -44,11 +41,11 @@ package struct BudgetFile: Sendable {
     plan = BudgetPlan(entries)
   }
 
-  private static func entry(_ document: Node) throws(Invalid) -> BudgetPlan.Entry {
-    guard let name = document["metadata"]?["name"]?.string, !name.isEmpty else {
+  private static func entry(_ document: YAMLNode) throws(Invalid) -> BudgetPlan.Entry {
+    guard let name = document["metadata"]?["name"]?.text, !name.isEmpty else {
       throw Invalid(place: "APIBudget", problem: "metadata.name is missing")
     }
-    guard let spec = document["spec"], spec.mapping != nil else {
+    guard let spec = document["spec"], spec.members != nil else {
       throw Invalid(place: "APIBudget \(name)", problem: "spec is missing; it may be empty: spec: {}")
     }
     let fields = BudgetFields(node: spec, place: "APIBudget \(name): spec")

@@ -1,25 +1,12 @@
 import KubernetesCore
 import ScalingAPI
 import Testing
-import Yams
+import YAML
 
 private func yaml(_ path: String) throws -> [JSONValue] {
-  let text = String(decoding: try repositoryFile(path), as: UTF8.self)
-  return try Yams.load_all(yaml: text).map { try json($0) }
-}
-
-private func json(_ value: Any?) throws -> JSONValue {
-  switch value {
-  case nil: .null
-  case let value as Bool: .bool(value)
-  case let value as Int: .int(Int64(value))
-  case let value as Double: .double(value)
-  case let value as String: .string(value)
-  case let value as [Any]: .array(try value.map { try json($0) })
-  case let value as [AnyHashable: Any]:
-    .object(try Dictionary(uniqueKeysWithValues: value.map { (String(describing: $0.key.base), try json($0.value)) }))
-  case let other?: throw KubernetesError(.invalid, "unexpected \(type(of: other)) in the YAML")
-  }
+  let (documents, problem) = YAMLDocument.read(try repositoryFile(path))
+  if let problem { throw problem }
+  return documents.map(\.json)
 }
 
 /// The OpenAPI schema of a custom resource, enough of it to judge documents as the API server does.

@@ -14,12 +14,14 @@ import Testing
     "CHeap": [],
     "KubernetesCore": [],
     "KubernetesProtobuf": ["KubernetesCore", "SwiftProtobuf", "FoundationEssentials", "Foundation"],
+    "CLibYAML": [],
+    "YAML": ["KubernetesCore", "CLibYAML"],
     "KubernetesClient": [
       "KubernetesCore", "CCurl", "CCurlShim", "Synchronization", "FoundationEssentials", "Foundation", "Glibc", "Musl",
       "Darwin",
     ],
     "KubernetesConfiguration": [
-      "KubernetesCore", "KubernetesClient", "Yams", "Foundation", "FoundationEssentials", "Synchronization", "Glibc",
+      "KubernetesCore", "KubernetesClient", "YAML", "Foundation", "FoundationEssentials", "Synchronization", "Glibc",
       "Musl", "Darwin", "Subprocess", "System", "SystemPackage",
     ],
     "KubernetesRuntime": [
@@ -36,7 +38,7 @@ import Testing
     "MockClaude": ["FoundationEssentials", "Foundation"],
     "MockClaudeServer": ["MockClaude", "CZlib", "NIOCore", "NIOHTTP1", "NIOPosix", "Glibc", "Musl", "Darwin"],
     "MockClaudeCommand": [
-      "ArgumentParser", "MockClaude", "MockClaudeServer", "UnixSignals", "Yams", "FoundationEssentials", "Foundation",
+      "ArgumentParser", "KubernetesCore", "MockClaude", "MockClaudeServer", "UnixSignals", "YAML", "FoundationEssentials", "Foundation",
     ],
     "mock-claude": ["ArgumentParser", "MockClaudeCommand"],
     "SwarmCoordination": [
@@ -48,7 +50,7 @@ import Testing
     ],
     "SidecarCommand": [
       "ArgumentParser", "AsyncHTTPClient", "Logging", "NIOCore", "NIOPosix", "Observability", "RateBudget",
-      "SidecarServer", "SwarmCoordination", "UnixSignals", "Yams", "FoundationEssentials", "Foundation",
+      "SidecarServer", "SwarmCoordination", "UnixSignals", "YAML", "FoundationEssentials", "Foundation",
     ],
     "swarmscale-sidecar": ["ArgumentParser", "SidecarCommand"],
     "Observability": ["Logging", "Synchronization", "Glibc", "Musl", "Darwin"],
@@ -64,7 +66,7 @@ import Testing
       "FoundationEssentials", "Foundation", "Glibc", "Musl", "Darwin",
     ],
     "UserCommands": [
-      "ArgumentParser", "ScalingAPI", "ScalingDecision", "HPAReference", "KubernetesCore", "Yams", "Foundation",
+      "ArgumentParser", "ScalingAPI", "ScalingDecision", "HPAReference", "KubernetesCore", "YAML", "Foundation",
       "FoundationEssentials", "Glibc", "Musl", "Darwin",
     ],
     "swarmscale": ["ArgumentParser", "ControllerCommand", "UserCommands"],

@@ -1,6 +1,7 @@
 import Foundation
 import KubernetesCore
 import Testing
+import YAML
 
 @testable import UserCommands
 
@@ -171,7 +172,7 @@ struct ManifestValidatorTests {
       ("500m", .string("500m")), ("12:30", .string("12:30")), ("-", .array([.null])), ("1e3", .double(1000)),
     ] as [(String, JSONValue)])
   func scalars(text: String, expected: JSONValue) {
-    let document = ManifestDocument.read(Array("a: x\nb: \(text == "-" ? "\n  -" : text)\n".utf8)).documents.first
+    let document = YAMLDocument.read(Array("a: x\nb: \(text == "-" ? "\n  -" : text)\n".utf8)).documents.first
     #expect(document?.json["b"] == expected)
   }
 

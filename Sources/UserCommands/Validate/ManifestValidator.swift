@@ -1,5 +1,6 @@
 package import KubernetesCore
 import ScalingAPI
+import YAML
 
 /// Checks documents like a compiler: every object on its own, then against each other.
 package struct ManifestValidator {
@@ -24,7 +25,7 @@ package struct ManifestValidator {
   /// A document, or an item of a list, and where it stands.
   private struct Item {
     var file: String
-    var document: ManifestDocument
+    var document: YAMLDocument
     var json: JSONValue
     /// What stands before the fields of a list's item, such as `items[2].`.
     var prefix: String
@@ -62,14 +63,14 @@ package struct ManifestValidator {
 
   /// Checks the documents of a file.
   package mutating func check(_ bytes: [UInt8], file: String) {
-    let (documents, problem) = ManifestDocument.read(bytes)
+    let (documents, problem) = YAMLDocument.read(bytes)
     for document in documents {
       check(Item(file: file, document: document, json: document.json, prefix: ""))
     }
     if let problem {
       findings.append(
         Finding(
-          file: file, line: problem.line, .error, "the YAML can't be read: \(problem.message.droppingFullStop)",
+          file: file, line: problem.line, .error, "the YAML can't be read: \(problem.problem.droppingFullStop)",
           fix: "correct the line or the indentation around it; documents after it are not checked"))
     } else if documents.isEmpty {
       findings.append(Finding(file: file, line: nil, .note, "there is no document in it"))
