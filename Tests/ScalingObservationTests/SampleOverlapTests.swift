@@ -1,6 +1,6 @@
 import KubernetesCore
-import ScalingController
 import ScalingDecision
+import ScalingObservation
 import Testing
 
 @Suite("Samples that overlap with a takeover")

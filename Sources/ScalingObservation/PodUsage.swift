@@ -1,4 +1,5 @@
 package import KubernetesCore
+import ScalingDecision
 
 /// What one pod used, per container, in thousandths of a core and of a byte.
 package struct PodUsage: Hashable, Sendable {
@@ -16,6 +17,13 @@ package struct PodUsage: Hashable, Sendable {
       self.name = name
       self.cpu = cpu
       self.memory = memory
+    }
+
+    fileprivate func milli(of resource: ComputeResource) -> Int64? {
+      switch resource {
+      case .cpu: cpu
+      case .memory: memory
+      }
     }
   }
 
@@ -40,20 +48,14 @@ package struct PodUsage: Hashable, Sendable {
   ///
   /// As in the HPA, a pod with one silent container has no sample at all: a partial sum would look like idleness.
   package func milli(of resource: String, container: String?) -> Int64? {
-    let keyPath: KeyPath<Container, Int64?>
-    switch resource {
-    case "cpu": keyPath = \.cpu
-    case "memory": keyPath = \.memory
-    default: return nil
-    }
+    guard let resource = ComputeResource(rawValue: resource) else { return nil }
     if let container {
-      guard let found = containers.first(where: { $0.name == container }) else { return nil }
-      return found[keyPath: keyPath]
+      return containers.first { $0.name == container }?.milli(of: resource)
     }
     guard !containers.isEmpty else { return nil }
     var total: Int64 = 0
     for container in containers {
-      guard let value = container[keyPath: keyPath] else { return nil }
+      guard let value = container.milli(of: resource) else { return nil }
       let (sum, overflow) = total.addingReportingOverflow(value)
       total = overflow ? .max : sum
     }

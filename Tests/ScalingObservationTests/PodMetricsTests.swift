@@ -1,5 +1,5 @@
 import KubernetesCore
-import ScalingController
+import ScalingObservation
 import Testing
 
 @Suite("Pod metrics")
