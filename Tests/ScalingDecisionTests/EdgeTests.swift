@@ -114,7 +114,7 @@ struct EdgeTests {
       let plan = decide(.plain([.external()]), state, replicas: 10, [.asking(7)])
       #expect((plan.write != nil) == writes, "\(ownWrites) writes, \(ago) s ago")
       #expect(plan.state.contest.ownWrites == ownWrites + (writes ? 1 : 0))
-      #expect(plan.stateIfWriteFails.contest.ownWrites == ownWrites)
+      #expect(plan.stateIfWriteFails(after: state).contest.ownWrites == ownWrites)
       #expect((plan.bindingStep == .contest) == !writes)
     }
     state.contest.ownWrites = 0
@@ -134,7 +134,23 @@ struct EdgeTests {
       from: 8, to: 10, at: (start - .seconds(60)).milliseconds, rateBefore: 1, completedAtStart: nil, startedAt: nil)
     let plan = decide(.plain([.external()], min: 12), state, replicas: 10, [.asking(12)])
     #expect(plan.write == 12)
-    #expect(plan.stateIfWriteFails.gain == state.gain)
+    #expect(plan.stateIfWriteFails(after: state).gain == state.gain)
+  }
+
+  @Test("A fleet that we put to zero wakes although the first write of its growth fails")
+  func failedWriteFromZero() {
+    var state = DecisionState()
+    state.expectedReplicas = 0
+    state.isScaledToZero = true
+    state.lastWriteAt = (start - .seconds(600)).milliseconds
+    let spec = DecisionSpec.plain([.external()], min: 0)
+    for _ in 0..<3 {
+      let plan = decide(spec, state, replicas: 0, [.asking(4)])
+      #expect(plan.write == 4)
+      state = plan.stateIfWriteFails(after: state)
+      #expect(state.lastWriteAt == (start - .seconds(600)).milliseconds)
+      #expect(state.events.events.isEmpty)
+    }
   }
 
   // MARK: Demands

@@ -173,11 +173,11 @@ package struct AutoscalerReconciler: Sendable {
         pass.target = fresh
         pass.input = await self.input(pass, fresh, &memory, rival: input.olderRival)
       } catch let error as KubernetesError {
-        memory.state = plan.stateIfWriteFails
+        memory.state = plan.stateIfWriteFails(after: memory.state)
         throw Trouble(
           .ableToScale, "FailedUpdateScale", "can't set \(target.kind) \(target.key) to \(replicas) replicas", error)
       } catch {
-        memory.state = plan.stateIfWriteFails
+        memory.state = plan.stateIfWriteFails(after: memory.state)
         throw Trouble(.ableToScale, "FailedUpdateScale", "\(error)", retry: .backOff(after: nil))
       }
     }
