@@ -69,9 +69,18 @@ extension PodUsage {
     var selected: [PodUsage] = []
     selected.reserveCapacity(names.count)
     var start = 0
-    for name in names {
-      // The names are few and the list is long: a binary search for each, in what is left of the list.
+    for (index, name) in names.enumerated() {
       var end = usage.count
+      if index > 0 {
+        // The pods of one target mostly stand side by side: wider and wider steps from the last one, not the middle of a long
+        // list. So the cost of an autoscaler doesn't grow with its namespace.
+        var width = 1
+        while start + width <= usage.count, usage[start + width - 1].pod < name {
+          start += width
+          width *= 2
+        }
+        end = min(start + width - 1, usage.count)
+      }
       while start < end {
         let middle = start + (end - start) / 2
         if usage[middle].pod < name { start = middle + 1 } else { end = middle }
