@@ -153,6 +153,30 @@ struct EdgeTests {
     }
   }
 
+  @Test("A zero by hand stays one when the write that an annotation asked for fails")
+  func failedWriteFromZeroByHand() {
+    var state = DecisionState()
+    state.expectedReplicas = 0
+    var spec = DecisionSpec.plain([.external()], min: 0)
+    spec.pause.replicas = 3
+    let plan = decide(spec, state, replicas: 0, [.asking(4)])
+    #expect(plan.write == 3)
+    state = plan.stateIfWriteFails(after: state)
+    spec.pause.replicas = nil
+    #expect(decide(spec, state, replicas: 0, [.asking(4)]).reasons.contains(.scaledToZeroByHand))
+  }
+
+  @Test("The most negative number is a negative one, not a missing one")
+  func mostNegativeNumber() {
+    let worker = Fleet.worker(0)
+    for milli in [-1, .min] as [Int64] {
+      let plan = decideOnce(
+        .plain([.cpuBand], min: 1), replicas: 1,
+        [.perWorker([WorkerSample(worker: worker.name, milli: milli, at: start)])], workers: [worker])
+      #expect(plan.proposals.map(\.outcome) == [.unknown(.negative)])
+    }
+  }
+
   // MARK: Demands
 
   @Test("Of two equal demands the first is named; schedules outside their hours ask for the minimum")
