@@ -177,6 +177,21 @@ struct EdgeTests {
     }
   }
 
+  @Test("A limit moves when the first change that its period still sees leaves it, not one that has just left")
+  func limitMoves() {
+    var rules = ScalingRules(
+      stabilizationWindow: .zero, selectPolicy: .min,
+      policies: [.init(.pods, 4, per: .seconds(60)), .init(.pods, 90, per: .seconds(120))])
+    var events = ScaleEvents()
+    events.note(1, at: -60_000, forgettingUntil: .min)
+    events.note(2, at: -30_000, forgettingUntil: .min)
+    #expect(
+      RatePolicies.growthLimit(rules, current: 10, events: events, now: 0) == .init(replicas: 12, until: 30_000))
+    rules.selectPolicy = .max
+    #expect(
+      RatePolicies.shrinkLimit(rules, current: 10, events: events, now: 0) == .init(replicas: -83, until: 60_000))
+  }
+
   // MARK: Demands
 
   @Test("Of two equal demands the first is named; schedules outside their hours ask for the minimum")
