@@ -192,6 +192,18 @@ struct EdgeTests {
       RatePolicies.shrinkLimit(rules, current: 10, events: events, now: 0) == .init(replicas: -83, until: 60_000))
   }
 
+  @Test("Of two dimensions that allow equally much the first one is named")
+  func equalDimensions() {
+    let report = BudgetReport(loads: [
+      .init(.inputTokens, limit: 1_000, offered: 960), .init(.requests, limit: 100, offered: 96),
+    ])
+    let allowance = Ceilings.allowance(
+      report, lower: 85, upper: 95, current: 20, minuteAgo: 20, limits: DecisionLimits())
+    #expect(allowance.replicas == 19)
+    #expect(
+      allowance.observed == .budget(dimension: .inputTokens, load: 960, limit: 1_000, lower: 85, upper: 95))
+  }
+
   // MARK: Demands
 
   @Test("Of two equal demands the first is named; schedules outside their hours ask for the minimum")
