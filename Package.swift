@@ -61,6 +61,7 @@ let package = Package(
     // MARK: Scaling
     .target(name: "ScalingAPI", dependencies: ["KubernetesCore"]),
     .target(name: "ScalingDecision", dependencies: ["KubernetesCore", "ScalingAPI"]),
+    .target(name: "ScalingObservation", dependencies: ["KubernetesCore", "ScalingDecision"]),
     .target(name: "HPAReference", dependencies: ["KubernetesCore", "ScalingAPI"]),
 
     // MARK: The Claude API's budget
@@ -140,7 +141,8 @@ let package = Package(
     .target(
       name: "ScalingController",
       dependencies: [
-        "KubernetesCore", "KubernetesProtobuf", "KubernetesRuntime", "ScalingAPI", "ScalingDecision", "Observability",
+        "KubernetesCore", "KubernetesProtobuf", "KubernetesRuntime", "ScalingAPI", "ScalingDecision",
+        "ScalingObservation", "Observability",
         .product(name: "Logging", package: "swift-log"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
       ]),
@@ -190,7 +192,7 @@ let package = Package(
     .executableTarget(
       name: "SwarmscaleBenchmarks",
       dependencies: [
-        "HPAReference", "KubernetesCore", "KubernetesProtobuf", "ScalingDecision",
+        "HPAReference", "KubernetesCore", "KubernetesProtobuf", "ScalingDecision", "ScalingObservation",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       path: "Benchmarks/Sources/SwarmscaleBenchmarks"),
@@ -232,7 +234,11 @@ let package = Package(
       dependencies: ["KubernetesRuntime", "KubernetesCore", "KubernetesProtobuf", "TestSupport"]),
     .testTarget(name: "ScalingAPITests", dependencies: ["ScalingAPI", "KubernetesCore", "TestSupport", "YAML"]),
     .testTarget(
-      name: "ScalingDecisionTests", dependencies: ["ScalingDecision", "ScalingAPI", "KubernetesCore", "TestSupport"]),
+      name: "ScalingDecisionTests",
+      dependencies: ["ScalingDecision", "ScalingObservation", "ScalingAPI", "KubernetesCore", "TestSupport"]),
+    .testTarget(
+      name: "ScalingObservationTests",
+      dependencies: ["ScalingObservation", "ScalingDecision", "HPAReference", "KubernetesCore", "TestSupport"]),
     .testTarget(
       name: "ScalingControllerTests",
       dependencies: [

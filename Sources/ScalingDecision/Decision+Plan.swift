@@ -67,12 +67,15 @@ extension Decision {
 }
 
 extension DecisionState {
-  /// Takes back what the plan noted about its own write.
-  mutating func undoWrite(from replicas: Int) {
+  /// Takes back what the plan noted about its own write; `before` is what was remembered until then.
+  mutating func undoWrite(from replicas: Int, _ before: DecisionState) {
     expectedReplicas = replicas
-    if replicas > 0 { isScaledToZero = false }
+    // A zero of our own stays one when its first growth fails: else it would look like a zero by hand, for ever.
+    isScaledToZero = replicas == 0 && before.isScaledToZero
     if let last = events.events.last, last.at == lastWriteAt { events.events.removeLast() }
     if let trial = gain.trial, trial.at == lastWriteAt { gain.trial = nil }
     if contest.ownWrites > 0 { contest.ownWrites -= 1 }
+    // Last, since it marks what the write noted. No sample has to be fresher than a write that wasn't made.
+    lastWriteAt = before.lastWriteAt
   }
 }

@@ -34,11 +34,11 @@ package struct Plan: Hashable, Sendable, Codable {
   /// How many changes by another writer make a contest, for the rendering.
   package var contestThreshold: Int
 
-  /// What to remember when the write of `write` fails.
-  package var stateIfWriteFails: DecisionState {
+  /// What to remember when the write of `write` fails; `before` is what was remembered when the plan was made.
+  package func stateIfWriteFails(after before: DecisionState) -> DecisionState {
     guard intendedWrite != nil else { return state }
     var undone = state
-    undone.undoWrite(from: currentReplicas)
+    undone.undoWrite(from: currentReplicas, before)
     return undone
   }
 

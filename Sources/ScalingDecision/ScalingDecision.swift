@@ -6,7 +6,7 @@ import KubernetesCore
 package enum ScalingDecision {
   /// Decides once.
   ///
-  /// The caller keeps `plan.state` when the plan's write succeeded or there was none, and `plan.stateIfWriteFails`
+  /// The caller keeps `plan.state` when the plan's write succeeded or there was none, and `plan.stateIfWriteFails(after:)`
   /// after a failed one; after a conflict it observes again and decides again with the old state.
   package static func decide(_ spec: DecisionSpec, _ state: DecisionState, _ input: DecisionInput) -> Plan {
     var decision = Decision(spec, state, input)

@@ -6,26 +6,33 @@ import KubernetesCore
 /// references are touched by each copy, and comparisons of names cost more than all the arithmetic; these rows are copied
 /// like numbers, lie side by side in memory, and find each other by index.
 struct WorkerTable: Hashable, Sendable {
-  /// What decisions ask of one worker.
+  /// What decisions ask of one worker; 48 bytes, since ten thousand objects' rows don't stay in any cache.
   struct Worker: Hashable, Sendable {
-    /// `WorkerObservation.isAlive`.
-    var isAlive: Bool
-    /// Its phase is `Pending`.
-    var isPending: Bool
-    /// It runs and is ready.
-    var isReady: Bool
-    /// It has a `Ready` condition.
-    var hasReadiness: Bool
-    /// That condition is `False`.
-    var isUnready: Bool
-    /// The kubelet has seen it.
-    var hasStarted: Bool
-    /// A node has been found.
-    var isScheduled: Bool
-    /// It reports its own work.
-    var isReporting: Bool
-    /// It stands still until the API budget grants a request.
-    var isWaitingForAPI: Bool
+    /// What holds or doesn't, one bit each.
+    struct Flags: OptionSet, Hashable, Sendable {
+      let rawValue: UInt16
+      /// `WorkerObservation.isAlive`.
+      static let isAlive = Flags(rawValue: 1 << 0)
+      /// Its phase is `Pending`.
+      static let isPending = Flags(rawValue: 1 << 1)
+      /// It runs and is ready.
+      static let isReady = Flags(rawValue: 1 << 2)
+      /// It has a `Ready` condition.
+      static let hasReadiness = Flags(rawValue: 1 << 3)
+      /// That condition is `False`.
+      static let isUnready = Flags(rawValue: 1 << 4)
+      /// The kubelet has seen it.
+      static let hasStarted = Flags(rawValue: 1 << 5)
+      /// A node has been found.
+      static let isScheduled = Flags(rawValue: 1 << 6)
+      /// It reports its own work.
+      static let isReporting = Flags(rawValue: 1 << 7)
+      /// It stands still until the API budget grants a request.
+      static let isWaitingForAPI = Flags(rawValue: 1 << 8)
+    }
+
+    /// What holds of it.
+    var flags: Flags
     /// When its `Ready` condition changed last.
     var readySince: Timestamp
     /// When the kubelet saw it.
@@ -36,21 +43,54 @@ struct WorkerTable: Hashable, Sendable {
     var cpu: Int64
     /// Its request of memory in thousandths of a byte; negative: none.
     var memory: Int64
+
+    /// `Flags.isAlive`.
+    var isAlive: Bool { flags.contains(.isAlive) }
+    /// `Flags.isPending`.
+    var isPending: Bool { flags.contains(.isPending) }
+    /// `Flags.isReady`.
+    var isReady: Bool { flags.contains(.isReady) }
+    /// `Flags.hasReadiness`.
+    var hasReadiness: Bool { flags.contains(.hasReadiness) }
+    /// `Flags.isUnready`.
+    var isUnready: Bool { flags.contains(.isUnready) }
+    /// `Flags.hasStarted`.
+    var hasStarted: Bool { flags.contains(.hasStarted) }
+    /// `Flags.isScheduled`.
+    var isScheduled: Bool { flags.contains(.isScheduled) }
+    /// `Flags.isReporting`.
+    var isReporting: Bool { flags.contains(.isReporting) }
+    /// `Flags.isWaitingForAPI`.
+    var isWaitingForAPI: Bool { flags.contains(.isWaitingForAPI) }
   }
 
-  /// One number of one worker.
+  /// One number of one worker, or none; 24 bytes.
   struct Sample: Hashable, Sendable {
-    /// The number in thousandths.
-    var milli: Int64
+    /// The number in thousandths; negative ones aren't used, and the most negative one says that there is none.
+    private(set) var milli: Int64
     /// When it was measured.
-    var at: Timestamp
+    private(set) var at: Timestamp
     /// The length of time that it covers, in nanoseconds.
-    var window: Int64
+    private(set) var window: Int64
+
     /// Whether there is a number at all.
-    var isPresent: Bool
+    var isPresent: Bool { milli != .min }
 
     /// The place of a worker without a number.
-    static let absent = Sample(milli: 0, at: Timestamp(nanosecondsSinceEpoch: 0), window: 0, isPresent: false)
+    static let absent = Sample()
+
+    private init() {
+      milli = .min
+      at = Timestamp(nanosecondsSinceEpoch: 0)
+      window = 0
+    }
+
+    /// Takes the numbers of `sample`.
+    init(_ sample: WorkerSample) {
+      milli = max(sample.milli, .min + 1)
+      at = sample.at
+      window = sample.window.nanoseconds
+    }
   }
 
   /// The workers in the order of their names.
@@ -77,7 +117,7 @@ struct WorkerTable: Hashable, Sendable {
       while next < samples.count {
         let sample = samples[next]
         if sample.worker == worker.name {
-          found = Sample(milli: sample.milli, at: sample.at, window: sample.window.nanoseconds, isPresent: true)
+          found = Sample(sample)
           break
         }
         guard sample.worker < worker.name else { break }
@@ -92,15 +132,18 @@ extension WorkerTable.Worker {
   /// Takes the numbers of `worker`.
   fileprivate init(_ worker: WorkerObservation) {
     let epoch = Timestamp(nanosecondsSinceEpoch: 0)
-    isAlive = worker.isAlive
-    isPending = worker.phase == .pending
-    isReady = worker.isReady
-    hasReadiness = worker.readiness != nil
-    isUnready = worker.readiness.map { !$0.isReady && !$0.isUnknown } ?? false
-    hasStarted = worker.startedAt != nil
-    isScheduled = worker.isScheduled
-    isReporting = worker.activity != nil
-    isWaitingForAPI = worker.activity?.isWaitingForAPI ?? false
+    flags = []
+    if worker.isAlive { flags.insert(.isAlive) }
+    if worker.phase == .pending { flags.insert(.isPending) }
+    if worker.isReady { flags.insert(.isReady) }
+    if worker.readiness != nil { flags.insert(.hasReadiness) }
+    if let readiness = worker.readiness, !readiness.isReady, !readiness.isUnknown { flags.insert(.isUnready) }
+    if worker.startedAt != nil { flags.insert(.hasStarted) }
+    if worker.isScheduled { flags.insert(.isScheduled) }
+    if let activity = worker.activity {
+      flags.insert(.isReporting)
+      if activity.isWaitingForAPI { flags.insert(.isWaitingForAPI) }
+    }
     readySince = worker.readiness?.since ?? epoch
     startedAt = worker.startedAt ?? epoch
     createdAt = worker.createdAt

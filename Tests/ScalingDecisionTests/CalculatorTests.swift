@@ -186,8 +186,8 @@ struct CalculatorTests {
     let plan = decideOnce(spec, replicas: 10, [.asking(50)])
     #expect(plan.write == 14)
     #expect(plan.state.events.events.map(\.change) == [4])
-    #expect(plan.stateIfWriteFails.events.events.isEmpty)
-    #expect(plan.stateIfWriteFails.expectedReplicas == 10)
+    #expect(plan.stateIfWriteFails(after: DecisionState()).events.events.isEmpty)
+    #expect(plan.stateIfWriteFails(after: DecisionState()).expectedReplicas == 10)
   }
 
   @Test("One busy worker that isn't ready shields all ready ones, since Kubernetes would take it first")

@@ -114,7 +114,7 @@ struct EdgeTests {
       let plan = decide(.plain([.external()]), state, replicas: 10, [.asking(7)])
       #expect((plan.write != nil) == writes, "\(ownWrites) writes, \(ago) s ago")
       #expect(plan.state.contest.ownWrites == ownWrites + (writes ? 1 : 0))
-      #expect(plan.stateIfWriteFails.contest.ownWrites == ownWrites)
+      #expect(plan.stateIfWriteFails(after: state).contest.ownWrites == ownWrites)
       #expect((plan.bindingStep == .contest) == !writes)
     }
     state.contest.ownWrites = 0
@@ -134,7 +134,74 @@ struct EdgeTests {
       from: 8, to: 10, at: (start - .seconds(60)).milliseconds, rateBefore: 1, completedAtStart: nil, startedAt: nil)
     let plan = decide(.plain([.external()], min: 12), state, replicas: 10, [.asking(12)])
     #expect(plan.write == 12)
-    #expect(plan.stateIfWriteFails.gain == state.gain)
+    #expect(plan.stateIfWriteFails(after: state).gain == state.gain)
+  }
+
+  @Test("A fleet that we put to zero wakes although the first write of its growth fails")
+  func failedWriteFromZero() {
+    var state = DecisionState()
+    state.expectedReplicas = 0
+    state.isScaledToZero = true
+    state.lastWriteAt = (start - .seconds(600)).milliseconds
+    let spec = DecisionSpec.plain([.external()], min: 0)
+    for _ in 0..<3 {
+      let plan = decide(spec, state, replicas: 0, [.asking(4)])
+      #expect(plan.write == 4)
+      state = plan.stateIfWriteFails(after: state)
+      #expect(state.lastWriteAt == (start - .seconds(600)).milliseconds)
+      #expect(state.events.events.isEmpty)
+    }
+  }
+
+  @Test("A zero by hand stays one when the write that an annotation asked for fails")
+  func failedWriteFromZeroByHand() {
+    var state = DecisionState()
+    state.expectedReplicas = 0
+    var spec = DecisionSpec.plain([.external()], min: 0)
+    spec.pause.replicas = 3
+    let plan = decide(spec, state, replicas: 0, [.asking(4)])
+    #expect(plan.write == 3)
+    state = plan.stateIfWriteFails(after: state)
+    spec.pause.replicas = nil
+    #expect(decide(spec, state, replicas: 0, [.asking(4)]).reasons.contains(.scaledToZeroByHand))
+  }
+
+  @Test("The most negative number is a negative one, not a missing one")
+  func mostNegativeNumber() {
+    let worker = Fleet.worker(0)
+    for milli in [-1, .min] as [Int64] {
+      let plan = decideOnce(
+        .plain([.cpuBand], min: 1), replicas: 1,
+        [.perWorker([WorkerSample(worker: worker.name, milli: milli, at: start)])], workers: [worker])
+      #expect(plan.proposals.map(\.outcome) == [.unknown(.negative)])
+    }
+  }
+
+  @Test("A limit moves when the first change that its period still sees leaves it, not one that has just left")
+  func limitMoves() {
+    var rules = ScalingRules(
+      stabilizationWindow: .zero, selectPolicy: .min,
+      policies: [.init(.pods, 4, per: .seconds(60)), .init(.pods, 90, per: .seconds(120))])
+    var events = ScaleEvents()
+    events.note(1, at: -60_000, forgettingUntil: .min)
+    events.note(2, at: -30_000, forgettingUntil: .min)
+    #expect(
+      RatePolicies.growthLimit(rules, current: 10, events: events, now: 0) == .init(replicas: 12, until: 30_000))
+    rules.selectPolicy = .max
+    #expect(
+      RatePolicies.shrinkLimit(rules, current: 10, events: events, now: 0) == .init(replicas: -83, until: 60_000))
+  }
+
+  @Test("Of two dimensions that allow equally much the first one is named")
+  func equalDimensions() {
+    let report = BudgetReport(loads: [
+      .init(.inputTokens, limit: 1_000, offered: 960), .init(.requests, limit: 100, offered: 96),
+    ])
+    let allowance = Ceilings.allowance(
+      report, lower: 85, upper: 95, current: 20, minuteAgo: 20, limits: DecisionLimits())
+    #expect(allowance.replicas == 19)
+    #expect(
+      allowance.observed == .budget(dimension: .inputTokens, load: 960, limit: 1_000, lower: 85, upper: 95))
   }
 
   // MARK: Demands

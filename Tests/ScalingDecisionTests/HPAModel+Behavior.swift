@@ -15,6 +15,8 @@ struct BehaviorModel {
   var vector: HPAVector
   /// What is decided as in the product.
   var differences: Set<BehaviorDifference>
+  /// Whether the present count holds a shrink between the windows and the policies (`PassDifference.settling`).
+  var isSettling = false
 
   private var input: HPAVector.Input { vector.input }
   private var proposed: Int { input.desired_replicas ?? 0 }
@@ -40,7 +42,8 @@ struct BehaviorModel {
     if has(.fromZero), vector.current == 0 { return min(max(proposed, minimum), maximum) }
     if vector.kind == "legacy_normalize", !has(.oneBehavior) { return legacy }
     let stabilized = vector.kind == "behavior_rate" ? proposed : stabilized
-    return vector.kind == "behavior_stabilize" ? stabilized : limited(stabilized)
+    if vector.kind == "behavior_stabilize" { return stabilized }
+    return limited(isSettling ? max(stabilized, vector.current) : stabilized)
   }
 
   /// The counts proposed within a window, and now.

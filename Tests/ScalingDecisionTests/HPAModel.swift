@@ -1,3 +1,5 @@
+@testable import ScalingDecision
+
 /// The documented reasons for which a metric's count differs from the HPA's (docs/decision.md).
 enum Difference: String, CaseIterable, Sendable {
   case exactNumbers = "exact fractions instead of doubles, whole percent and sums that wrap"
@@ -40,6 +42,18 @@ struct HPAModel {
       HPAModel(vector: vector, differences: [$0]).count != theirs
         || HPAModel(vector: vector, differences: all.subtracting([$0])).count != ours
     }
+  }
+
+  /// The number that the count rests on, in thousandths, and when it was measured in seconds from now.
+  var observed: (milli: Int64, at: Double)? {
+    guard input.metrics_error == nil, input.metric_error == nil else { return nil }
+    guard let metrics = input.metrics else {
+      let values = input.metric_value_milli.map { [$0] } ?? input.metric_values_milli ?? []
+      return (values.reduce(0) { $0.addingSaturated($1) }, 0)
+    }
+    guard let samples = groups(input.pods ?? [])?.samples, !samples.isEmpty else { return nil }
+    let sum = samples.values.reduce(Int128(0)) { $0 + Int128($1) }
+    return (Int64(clamping: sum), samples.keys.compactMap { metrics[$0]?.timestamp_s }.max() ?? 0)
   }
 
   // MARK: A number of each worker

@@ -39,6 +39,7 @@ struct HPAVectorTests {
     let vectors = try HPAVector.load(kind.name)
     #expect(vectors.count == kind.count)
     var seen: [Difference: Int] = [:]
+    var differing = 0
     for vector in vectors {
       let ours = vector.proposal
       let theirs = vector.theirs
@@ -49,10 +50,12 @@ struct HPAVectorTests {
         "\(vector.id): \(ours.outcome), not \(right ?? -1), the HPA \(theirs ?? -1) \(vector.expected.error?.kind ?? "")"
       )
       guard ours.replicas != theirs else { continue }
+      differing += 1
       let reasons = HPAModel.reasons(vector)
       #expect(!reasons.isEmpty, "\(vector.id): \(ours.outcome), the HPA \(theirs ?? -1)")
       for reason in reasons { seen[reason, default: 0] += 1 }
     }
+    printSummary(kind.name, vectors.count, differing, seen)
     #expect(seen == kind.reasons)
   }
 
@@ -88,6 +91,7 @@ struct HPAVectorTests {
     let vectors = try HPAVector.load(kind.name)
     #expect(vectors.count == kind.count)
     var seen: [BehaviorDifference: Int] = [:]
+    var differing = 0
     for vector in vectors {
       let ours = vector.limited.desiredReplicas
       let theirs = vector.expected.replicas
@@ -95,11 +99,21 @@ struct HPAVectorTests {
       let right = BehaviorModel(vector: vector, differences: Set(BehaviorDifference.allCases)).count
       #expect(ours == right, "\(vector.id): \(ours), not \(right), the HPA \(theirs ?? -1)")
       guard ours != theirs else { continue }
+      differing += 1
       let reasons = BehaviorModel.reasons(vector)
       #expect(!reasons.isEmpty, "\(vector.id): \(ours), the HPA \(theirs ?? -1)")
       for reason in reasons { seen[reason, default: 0] += 1 }
     }
+    printSummary(kind.name, vectors.count, differing, seen)
     #expect(seen == kind.reasons)
+  }
+}
+
+/// Prints how many vectors ran, how many differ, and how many under each reason.
+func printSummary<Reason: Hashable>(_ kind: String, _ count: Int, _ differing: Int, _ seen: [Reason: Int]) {
+  print("HPA vectors on the product's path: \(kind) \(count), \(differing) differ")
+  for (reason, count) in seen.map({ ("\($0.key)", $0.value) }).sorted(by: { ($1.1, $0.0) < ($0.1, $1.0) }) {
+    print("  \(count): \(reason)")
   }
 }
 

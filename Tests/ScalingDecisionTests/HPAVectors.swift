@@ -16,6 +16,8 @@ struct HPAVector: Decodable, Sendable {
 
     private enum Keys: String, CodingKey { case kind }
 
+    init(kind: String) { self.kind = kind }
+
     init(from decoder: any Decoder) throws {
       if let kind = try? decoder.singleValueContainer().decode(String.self) {
         self.kind = kind
@@ -112,6 +114,8 @@ struct HPAVector: Decodable, Sendable {
   struct Expected: Decodable, Sendable {
     var replicas: Int?
     var error: Failure?
+
+    init() {}
   }
   var id: String
   var kind: String
@@ -119,12 +123,15 @@ struct HPAVector: Decodable, Sendable {
   var expected: Expected
 
   /// The vectors of the files whose names begin with `kind`.
-  static func load(_ kind: String) throws -> [HPAVector] {
+  static func load(_ kind: String) throws -> [HPAVector] { try load(kind, as: HPAVector.self) }
+
+  /// The same in another shape.
+  static func load<Vector: Decodable>(_ kind: String, as type: Vector.Type) throws -> [Vector] {
     let folder = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
       .appendingPathComponent("HPAReferenceTests/Vectors")
     return try FileManager.default.contentsOfDirectory(atPath: folder.path).sorted()
       .filter { $0 == "\(kind).json" || $0.hasPrefix("\(kind)-") }
-      .flatMap { try JSONDecoder().decode([HPAVector].self, from: Data(contentsOf: folder.appendingPathComponent($0))) }
+      .flatMap { try JSONDecoder().decode([Vector].self, from: Data(contentsOf: folder.appendingPathComponent($0))) }
   }
 }
 
@@ -245,7 +252,7 @@ extension HPAVector {
     }
   }
 
-  private static func rules(_ rules: Rules, window: Double?) -> ScalingRules {
+  static func rules(_ rules: Rules, window: Double?) -> ScalingRules {
     ScalingRules(
       stabilizationWindow: .milliseconds(window.map { milliseconds(rules.stabilization_window_s ?? $0) } ?? 0),
       selectPolicy: .init(rawValue: rules.select_policy) ?? .max,

@@ -175,7 +175,7 @@ struct HostileInputTests {
       if round % 10 == 0 { try expectReplay(spec, try raw.restarted(), input, plan) }
       #expect(!plan.logLine(name: "x").isEmpty)
       #expect(plan.conditions.count == PlanCondition.Kind.allCases.count)
-      _ = plan.stateIfWriteFails
+      _ = plan.stateIfWriteFails(after: raw)
       let again = ScalingDecision.decide(spec, try plan.state.restarted(), input)
       #expect(again == ScalingDecision.decide(spec, plan.state, input))
     }

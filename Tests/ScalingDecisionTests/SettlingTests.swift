@@ -34,7 +34,8 @@ struct SettlingTests {
   @Test(
     "A shrink waits until every sample began after the write, a minute at most",
     arguments: [
-      (ago: 5, window: 15, age: 0, waits: true), (ago: 14, window: 15, age: 0, waits: true),
+      (ago: 0, window: 15, age: 0, waits: true), (ago: 5, window: 15, age: 0, waits: true),
+      (ago: 14, window: 15, age: 0, waits: true),
       (ago: 15, window: 15, age: 0, waits: false), (ago: 20, window: 15, age: 10, waits: true),
       (ago: 59, window: 30, age: 40, waits: true), (ago: 60, window: 30, age: 40, waits: false),
       (ago: 3, window: 0, age: 0, waits: false), (ago: 3, window: 0, age: 4, waits: true),

@@ -30,6 +30,7 @@ import Testing
     ],
     "ScalingAPI": ["KubernetesCore", "FoundationEssentials", "Foundation"],
     "ScalingDecision": ["KubernetesCore", "ScalingAPI", "FoundationEssentials", "Foundation"],
+    "ScalingObservation": ["KubernetesCore", "ScalingDecision"],
     "HPAReference": ["KubernetesCore", "ScalingAPI", "FoundationEssentials", "Foundation"],
     "RateBudget": [],
     "CoordinationProtocol": ["RateBudget", "SwiftProtobuf", "Glibc", "Musl", "Darwin"],
@@ -55,8 +56,9 @@ import Testing
     "swarmscale-sidecar": ["ArgumentParser", "SidecarCommand"],
     "Observability": ["Logging", "Synchronization", "Glibc", "Musl", "Darwin"],
     "ScalingController": [
-      "KubernetesCore", "KubernetesProtobuf", "KubernetesRuntime", "ScalingAPI", "ScalingDecision", "Observability",
-      "Logging", "ServiceLifecycle", "Synchronization", "FoundationEssentials", "Foundation", "Glibc", "Musl", "Darwin",
+      "KubernetesCore", "KubernetesProtobuf", "KubernetesRuntime", "ScalingAPI", "ScalingDecision",
+      "ScalingObservation", "Observability", "Logging", "ServiceLifecycle", "Synchronization", "FoundationEssentials",
+      "Foundation", "Glibc", "Musl", "Darwin",
     ],
     "ControllerServer": ["Hummingbird", "Logging", "ServiceLifecycle"],
     "ControllerCommand": [

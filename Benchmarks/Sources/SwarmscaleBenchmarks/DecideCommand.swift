@@ -45,6 +45,8 @@ struct DecideCommand: ParsableCommand {
         + "\(slowest >= Self.wantedPerSecond ? "met" : "missed")); least HPA/product: \(decimal(worstRatio, 2)) "
         + "(target 1: \(worstRatio >= 1 ? "met" : "missed"))\n")
     measureFlatness()
+    try measurePasses(sharesList: false)
+    try measurePasses(sharesList: true)
   }
 
   private func measure(
@@ -121,6 +123,40 @@ struct DecideCommand: ParsableCommand {
   }
 }
 
+extension DecideCommand {
+  /// The cost of one object's part of a pass by the number of objects: the observation made from raw inputs, then decided.
+  private func measurePasses(sharesList: Bool) throws {
+    let sizes = [10, 100, 1_000, 10_000]
+    let list = sharesList ? "one list of metrics for all" : "a list of metrics each"
+    print("\nWhole pure cost of an object in a pass: metrics read, observed, decided; \(list), 10 workers, band:")
+    var fleets = sizes.map { PassFleet(objects: $0, pods: 10, sharesList: sharesList) }
+    var samples = sizes.map { _ in Samples() }
+    var sum = 0
+    for round in 0...rounds {
+      for index in sizes.indices {
+        let passes = max(1, decisions / 4 / sizes[index])
+        let time = try seconds { for _ in 0..<passes { sum &+= try fleets[index].passAll() } }
+        // The first round fills windows and caches.
+        guard round > 0 else { continue }
+        samples[index].add(time * 1e9 / Double(passes * sizes[index]))
+      }
+    }
+    precondition(sum > 0, "the passes gave no counts")
+    var table = Table("objects", "ns an object median", "min", "max", "to 10", "objects/s")
+    for (size, sample) in zip(sizes, samples) {
+      table.add(
+        grouped(Int64(size)), decimal(sample.median, 0), decimal(sample.minimum, 0), decimal(sample.maximum, 0),
+        decimal(sample.median / samples[0].median, 2), decimal(1e9 / sample.median, 0))
+    }
+    print(table.text)
+    let worst = samples.map { abs($0.median / samples[0].median - 1) }.max() ?? 0
+    print(
+      "whole pass, \(list): at most \(decimal(worst * 100, 0)) % from 10 objects "
+        + "(target 20 %: \(worst <= 0.2 ? "met" : "missed"))"
+    )
+  }
+}
+
 /// Makes a fixed number of decisions and nothing else: for allocation counters and profilers.
 struct RepeatCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
@@ -136,6 +172,8 @@ struct RepeatCommand: ParsableCommand {
   var iterations = 1_000
   @Flag(help: "Run the HPA reference instead of the product.")
   var reference = false
+  @Flag(help: "Make each observation from raw pods and metrics before its decision; the scenario band.")
+  var observe = false
 
   func run() throws {
     guard let scenario = Scenario(rawValue: scenario) else {
@@ -145,8 +183,17 @@ struct RepeatCommand: ParsableCommand {
     guard scenario.hasReference || !reference else {
       throw ValidationError("the HPA has no metrics like those of --scenario \(scenario.rawValue).")
     }
-    var fleet = DecisionFleet(scenario, objects: objects, pods: workers)
+    guard !observe || (scenario == .band && !reference) else {
+      throw ValidationError("--observe is for --scenario band, without --reference.")
+    }
     var sum = 0
+    if observe {
+      var fleet = PassFleet(objects: objects, pods: workers, sharesList: false)
+      for _ in 0..<iterations { sum &+= try fleet.passAll() }
+      print("\(iterations * objects) passes, sum of counts \(sum)")
+      return
+    }
+    var fleet = DecisionFleet(scenario, objects: objects, pods: workers)
     for _ in 0..<iterations { sum &+= reference ? fleet.reconcileAll() : fleet.decideAll() }
     print("\(iterations * objects) decisions, sum of counts \(sum)")
   }

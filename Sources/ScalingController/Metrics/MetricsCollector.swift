@@ -1,6 +1,7 @@
 package import KubernetesCore
 import KubernetesRuntime
 package import ScalingDecision
+import ScalingObservation
 
 /// What was read for one metric, and in words why nothing was.
 package struct CollectedMetric: Hashable, Sendable {
@@ -94,13 +95,7 @@ package struct MetricsCollector: Sendable {
     switch await podMetrics.usage(in: scope) {
     case .failed(let error): return Self.failed(error)
     case .usage(let usage):
-      let own = scope.pods.map { PodUsage.select($0, from: usage) } ?? usage
-      let samples = own.compactMap { pod in
-        pod.milli(of: name, container: container).map { milli in
-          WorkerSample(worker: pod.pod, milli: milli, at: pod.at, window: pod.window)
-        }
-      }
-      return CollectedMetric(.perWorker(samples))
+      return CollectedMetric(Observation.reading(of: name, container: container, from: usage, pods: scope.pods))
     }
   }
 

@@ -1,5 +1,6 @@
 package import KubernetesCore
 package import KubernetesRuntime
+package import ScalingObservation
 import Synchronization
 
 /// Reads CPU and memory of pods from `metrics.k8s.io`, once for everybody who asks at about the same time.

@@ -2,6 +2,7 @@ package import KubernetesCore
 package import KubernetesRuntime
 package import ScalingAPI
 package import ScalingDecision
+import ScalingObservation
 
 /// One pass over one autoscaler: observe, plan, execute, report, in this order and never mixed.
 package struct AutoscalerReconciler: Sendable {
@@ -140,23 +141,10 @@ package struct AutoscalerReconciler: Sendable {
       }
     }
     let pods = lookup.pods(inNamespace: target.key.namespace, matching: target.selector)
-    let workers = pods.map(WorkerObservation.init)
-    return DecisionInput(
+    return Observation.input(
       now: pass.now, specReplicas: Int(target.scale.replicas), statusReplicas: Int(target.scale.observedReplicas),
-      workers: workers, readings: Self.readings(pass, workers), foreignWriter: foreign, olderRival: rival)
-  }
-
-  /// What was read, without CPU that would be counted twice.
-  private static func readings(_ pass: Pass, _ workers: [WorkerObservation]) -> [MetricReading] {
-    var readings = pass.collected.map(\.reading)
-    guard let queries = pass.compiled?.queries else { return readings }
-    for index in readings.indices where index < queries.count {
-      guard case .resource(name: "cpu", _) = queries[index], case .workers(let samples) = readings[index] else {
-        continue
-      }
-      readings[index] = .workers(SampleOverlap.removing(from: samples, of: workers, now: pass.now))
-    }
-    return readings
+      pods: pods, metrics: pass.compiled?.decision.metrics ?? [], readings: pass.collected.map(\.reading),
+      foreignWriter: foreign, olderRival: rival)
   }
 
   // MARK: Plan and execute
@@ -185,11 +173,11 @@ package struct AutoscalerReconciler: Sendable {
         pass.target = fresh
         pass.input = await self.input(pass, fresh, &memory, rival: input.olderRival)
       } catch let error as KubernetesError {
-        memory.state = plan.stateIfWriteFails
+        memory.state = plan.stateIfWriteFails(after: memory.state)
         throw Trouble(
           .ableToScale, "FailedUpdateScale", "can't set \(target.kind) \(target.key) to \(replicas) replicas", error)
       } catch {
-        memory.state = plan.stateIfWriteFails
+        memory.state = plan.stateIfWriteFails(after: memory.state)
         throw Trouble(.ableToScale, "FailedUpdateScale", "\(error)", retry: .backOff(after: nil))
       }
     }

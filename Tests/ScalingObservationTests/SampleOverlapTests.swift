@@ -1,6 +1,6 @@
 import KubernetesCore
-import ScalingController
 import ScalingDecision
+import ScalingObservation
 import Testing
 
 @Suite("Samples that overlap with a takeover")
@@ -52,6 +52,16 @@ struct SampleOverlapTests {
     #expect(kept(workers, [Self.sample("a", age: 300), Self.sample("b")]) == ["a", "b"])
     #expect(
       kept([workers[0], Self.worker("b", readyFor: 119)], [Self.sample("a", age: 300), Self.sample("b")]) == ["a"])
+    let three = [workers[0], Self.worker("b", readyFor: 120), Self.worker("c", readyFor: 5)]
+    #expect(kept(three, [Self.sample("a", age: 300), Self.sample("b"), Self.sample("c")]) == ["a", "b"])
+  }
+
+  @Test("A window that claims to be longer than a minute is taken for a minute")
+  func longWindows() {
+    let samples = [Self.sample("a", window: 86_400), Self.sample("b")]
+    for (readyFor, expected) in [(59, ["a"]), (60, ["a", "b"])] {
+      #expect(kept([Self.worker("a", readyFor: 3600), Self.worker("b", readyFor: readyFor)], samples) == expected)
+    }
   }
 
   @Test("Workers that aren't ready, or are gone, take over nothing and hold nobody back")

@@ -1,4 +1,5 @@
 package import KubernetesCore
+import ScalingDecision
 
 /// What one pod used, per container, in thousandths of a core and of a byte.
 package struct PodUsage: Hashable, Sendable {
@@ -16,6 +17,13 @@ package struct PodUsage: Hashable, Sendable {
       self.name = name
       self.cpu = cpu
       self.memory = memory
+    }
+
+    fileprivate func milli(of resource: ComputeResource) -> Int64? {
+      switch resource {
+      case .cpu: cpu
+      case .memory: memory
+      }
     }
   }
 
@@ -40,20 +48,14 @@ package struct PodUsage: Hashable, Sendable {
   ///
   /// As in the HPA, a pod with one silent container has no sample at all: a partial sum would look like idleness.
   package func milli(of resource: String, container: String?) -> Int64? {
-    let keyPath: KeyPath<Container, Int64?>
-    switch resource {
-    case "cpu": keyPath = \.cpu
-    case "memory": keyPath = \.memory
-    default: return nil
-    }
+    guard let resource = ComputeResource(rawValue: resource) else { return nil }
     if let container {
-      guard let found = containers.first(where: { $0.name == container }) else { return nil }
-      return found[keyPath: keyPath]
+      return containers.first { $0.name == container }?.milli(of: resource)
     }
     guard !containers.isEmpty else { return nil }
     var total: Int64 = 0
     for container in containers {
-      guard let value = container[keyPath: keyPath] else { return nil }
+      guard let value = container.milli(of: resource) else { return nil }
       let (sum, overflow) = total.addingReportingOverflow(value)
       total = overflow ? .max : sum
     }
@@ -67,9 +69,18 @@ extension PodUsage {
     var selected: [PodUsage] = []
     selected.reserveCapacity(names.count)
     var start = 0
-    for name in names {
-      // The names are few and the list is long: a binary search for each, in what is left of the list.
+    for (index, name) in names.enumerated() {
       var end = usage.count
+      if index > 0 {
+        // The pods of one target mostly stand side by side: wider and wider steps from the last one, not the middle of a long
+        // list. So the cost of an autoscaler doesn't grow with its namespace.
+        var width = 1
+        while start + width <= usage.count, usage[start + width - 1].pod < name {
+          start += width
+          width *= 2
+        }
+        end = min(start + width - 1, usage.count)
+      }
       while start < end {
         let middle = start + (end - start) / 2
         if usage[middle].pod < name { start = middle + 1 } else { end = middle }

@@ -1,5 +1,6 @@
 import KubernetesCore
-import ScalingController
+import ScalingObservation
+import TestSupport
 import Testing
 
 @Suite("Pod metrics")
@@ -34,6 +35,22 @@ struct PodMetricsTests {
   func selection(names: [String], expected: [String]) {
     let list = ["a", "b", "c", "d"].map { usage($0, cpu: 1) }
     #expect(PodUsage.select(names, from: list).map(\.pod) == expected)
+  }
+
+  @Test("Any names are found in any list, in runs or far apart, each as often as it stands there")
+  func selectsLikeAFilter() {
+    var random = SeededGenerator(seed: 3)
+    for _ in 0..<500 {
+      let all = (0..<Int.random(in: 0...200, using: &random)).map { _ in Int.random(in: 2_000...2_150, using: &random) }
+      let list = all.sorted().map { PodUsage(pod: "p\($0)", at: Self.now, window: .zero, containers: []) }
+      let first = Int.random(in: 1_990...2_160, using: &random)
+      let names = Set(
+        (0..<Int.random(in: 0...20, using: &random)).map { run in
+          Bool.random(using: &random) ? first + run : Int.random(in: 1_990...2_160, using: &random)
+        }
+      ).sorted().map { "p\($0)" }
+      #expect(PodUsage.select(names, from: list).map(\.pod) == list.map(\.pod).filter(Set(names).contains))
+    }
   }
 
   private static let now = Timestamp(secondsSinceEpoch: 7)
