@@ -64,7 +64,6 @@ extension GroupBudget {
       return requeue(lease, wait: .zero, spread: .zero, now: now, using: &generator)
     case .rateLimited(let retryAfter):
       count(.rate, now: now)
-      if let exhausted = headers.exhausted { lanes[exhausted.rawValue].drain(now: now) }
       let dimension = headers.exhausted ?? binding
       let cost = lease.map { amounts(of: $0.request.estimate)[dimension] * TokenBucket.unit } ?? 0
       penalise(dimension, cost: dimension == .outputTokens ? 0 : cost, now: now)
@@ -97,7 +96,7 @@ extension GroupBudget {
     guard let limit = lane.limit else { return }
     let depth = lane.bucket.depth
     let start = BudgetTime(nanoseconds: now.nanoseconds.subtractingSaturated(minuteNanoseconds))
-    let level = lane.log.replay(level: depth, full: depth, limit: limit, from: start, to: now)
+    let level = lane.log.replay(level: depth, full: depth, inflow: limit, from: start, to: now)
     let isBurst = level.subtractingSaturated(cost) < depth / 2
     let isChanged = isBurst ? target.shorten(now: now) : target.penalise(now: now)
     if isChanged { steer(now: now) }

@@ -67,7 +67,8 @@ package struct GroupBudget: Sendable {
   var rejections = [ChargeLog](repeating: ChargeLog(), count: RejectionKind.allCases.count)
   var priceCache: [String: ModelPrices?] = [:]
   var binding = Dimension.requests
-  var isSaturated = false
+  /// How much of the reserve is kept for the most urgent class now, in parts per million.
+  var reserved: Int64 = 0
   var lastRoll: BudgetTime?
   var lastSample: BudgetTime?
   var wakeAt: BudgetTime?
@@ -140,12 +141,16 @@ package struct GroupBudget: Sendable {
     for lane in lanes {
       guard let limit = lane.limit, limit > 0 else { continue }
       let goal = limit.scaled(by: configuration.target(of: lane.dimension), over: million)
-      let fill = lane.used.scaled(by: million, over: max(goal, 1))
+      // The last ten seconds count as well: a budget that has just begun knows no whole minute.
+      let recent = lane.log.sum(over: .seconds(10), now: now)
+      let fill = max(lane.used, recent.addingSaturated(recent * 5)).scaled(by: million, over: max(goal, 1))
       guard fill > fullest else { continue }
       fullest = fill
       binding = lane.dimension
     }
-    isSaturated = fullest >= 800_000
+    // Below 80 % of the target anybody borrows the reserve; it is kept in whole from 90 % on. Not at once: to set aside
+    // (or free) two seconds' worth within one second would be a pause (or a burst) of two seconds.
+    reserved = ((fullest - 800_000) * 10).clamped(to: 0...million)
     sample(now: now)
   }
 
@@ -203,7 +208,7 @@ package struct GroupBudget: Sendable {
   /// The level of a dimension's bucket, in micro-units; nil: not limited.
   package func level(of dimension: Dimension, at now: BudgetTime) -> Int64? {
     let lane = lanes[dimension.rawValue]
-    return lane.limit == nil ? nil : lane.bucket.level(at: now)
+    return lane.limit == nil ? nil : lane.level(at: now)
   }
 
   /// Everything charged to a dimension so far, in whole units: corrected by settlements, not only grown.
