@@ -29,6 +29,13 @@ package struct GroupBudget: Sendable {
     var probe: GrantID?
   }
 
+  /// A 429 whose cause is looked at again when the requests that were in flight have told their true input.
+  struct Suspicion: Sendable {
+    var dimension: Dimension
+    var cost: Int64
+    var at: BudgetTime
+  }
+
   struct LeaseEnd: Comparable, Sendable {
     var at: BudgetTime
     var id: GrantID
@@ -57,6 +64,8 @@ package struct GroupBudget: Sendable {
   var newestDate: WallTime?
   var wallOffset: Int64 = 0
   var pause: Pause?
+  /// The 429 that has lowered the target, until it is judged again.
+  var suspicion: Suspicion?
   var learningUntil: BudgetTime?
   /// What one client may use on its own, when this budget runs without a coordinator.
   var share: PerDimension<Int64>?
@@ -128,7 +137,9 @@ package struct GroupBudget: Sendable {
   /// Brings rates, ramps and samples up to date; does nothing within a second of the last time.
   mutating func roll(to now: BudgetTime) {
     if let lastRoll, now.nanoseconds(since: lastRoll) < secondNanoseconds { return }
+    let passed = lastRoll.map { now.nanoseconds(since: $0) } ?? 0
     lastRoll = now
+    judgeAgain(now: now)
     for index in lanes.indices {
       lanes[index].used = lanes[index].log.sum(now: now)
       guard let limit = lanes[index].limit, let ramp = configuration.ramp, lanes[index].dimension != .requests else {
@@ -150,7 +161,8 @@ package struct GroupBudget: Sendable {
     }
     // Below 80 % of the target anybody borrows the reserve; it is kept in whole from 90 % on. Not at once: to set aside
     // (or free) two seconds' worth within one second would be a pause (or a burst) of two seconds.
-    reserved = ((fullest - 800_000) * 10).clamped(to: 0...million)
+    let fading = passed.scaled(by: million, over: minuteNanoseconds)
+    reserved = max(reserved - fading, ((fullest - 800_000) * 10).clamped(to: 0...million))
     sample(now: now)
   }
 

@@ -7,6 +7,8 @@ struct UpstreamGauge: Sendable {
   private static let spacing: Duration = .seconds(5)
   /// How long foreign use is smoothed.
   private static let smoothing: Duration = .seconds(60)
+  /// How long foreign use is believed while a full bucket hides it.
+  private static let fading: Duration = .seconds(120)
   /// Foreign use below this part of the limit (parts per million) counts as noise: rounding, and requests in flight
   /// whose estimates are wrong. It is less than what the target of 95 % leaves free, so that ignoring it overruns nothing.
   private static let noise: Int64 = 40_000
@@ -70,7 +72,11 @@ struct UpstreamGauge: Sendable {
     // A bucket that is full at the end hides what was used before it filled up; an empty one hides its debt.
     // A depth that resets imply is known to a tenth only.
     let margin = depth.map { $0 / 10 } ?? 0
-    if second.level >= full - rounding - margin { difference = min(difference, 0) }
+    if second.level >= full - rounding - margin {
+      difference = min(difference, 0)
+      // It doesn't tell either whether they have stopped: what is believed fades, so that it is tried out.
+      smoothed -= smoothed.scaled(by: elapsed, over: elapsed.addingSaturated(Self.fading.wholeNanoseconds))
+    }
     if second.level == 0 { difference = max(difference, 0) }
     smoothed = smoothed.addingSaturated(
       difference.scaled(
