@@ -70,8 +70,9 @@ struct UpstreamGauge: Sendable {
       level: first.level, full: full, inflow: limit - smoothed, from: first.at, to: second.at)
     var difference = predicted.subtractingSaturated(second.level)
     // A bucket that is full at the end hides what was used before it filled up; an empty one hides its debt.
-    // A depth that resets imply is known to a tenth only.
+    // A depth that resets imply is known to a tenth only: what is missing to a bucket that should be full isn't others' use.
     let margin = depth.map { $0 / 10 } ?? 0
+    if predicted >= full - margin, difference > 0 { difference = max(0, difference - margin) }
     if second.level >= full - rounding - margin {
       difference = min(difference, 0)
       // It doesn't tell either whether they have stopped: what is believed fades, so that it is tried out.

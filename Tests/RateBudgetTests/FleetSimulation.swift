@@ -25,6 +25,9 @@ struct FleetSimulation {
     var outputLimit = 2_000_000.0
     var meanInput = 6_000.0
     var meanOutput = 900.0
+    /// How far sizes of bodies lead astray, as a part of the tokens; nil: the bodies can't be read, and requests are
+    /// guessed by the mean of all.
+    var sizeError: Double?
     var think = 10.0
     /// All agents wish at the same moments, so many seconds apart; nil: whenever they have thought.
     var burstPeriod: Double?
@@ -72,6 +75,7 @@ struct FleetSimulation {
     var wish: GrantRequest?
     var input = 0.0
     var output = 0.0
+    var bodyBytes: Int64?
     var upstreamEstimate = 0.0
     var began = 0.0
     var isStreaming = false
