@@ -53,7 +53,7 @@ struct UpstreamGauge: Sendable {
     while marks.count > 1, now - marks[1].at >= Self.ripening {
       // The charge log reaches back a minute; older measurements say nothing.
       if now.nanoseconds(since: marks[0].at) <= minuteNanoseconds {
-        compare(marks[0], marks[1], limit: limit, rounding: rounding, log: log)
+        compare(marks[0], marks[1], limit: limit, rounding: rounding, log: log, now: now)
       }
       marks.removeFirst()
     }
@@ -63,7 +63,9 @@ struct UpstreamGauge: Sendable {
   ///
   /// What is believed so far is replayed, and corrected by what it leaves unexplained: a full bucket hides what is used
   /// while it is full, so that a plain difference would be too small.
-  private mutating func compare(_ first: Mark, _ second: Mark, limit: Int64, rounding: Int64, log: ChargeLog) {
+  private mutating func compare(
+    _ first: Mark, _ second: Mark, limit: Int64, rounding: Int64, log: ChargeLog, now: BudgetTime
+  ) {
     let full = depth ?? limit
     let elapsed = second.at.nanoseconds(since: first.at)
     let predicted = log.replay(
@@ -73,9 +75,12 @@ struct UpstreamGauge: Sendable {
     // A depth that resets imply is known to a tenth only: what is missing to a bucket that should be full isn't others' use.
     let margin = depth.map { $0 / 10 } ?? 0
     if predicted >= full - margin, difference > 0 { difference = max(0, difference - margin) }
-    if second.level >= full - rounding - margin {
-      difference = min(difference, 0)
-      // It doesn't tell either whether they have stopped: what is believed fades, so that it is tried out.
+    let isFull = second.level >= full - rounding - margin
+    if isFull { difference = min(difference, 0) }
+    // Nor does it tell whether they have stopped: what is believed fades, so that it is tried out. One that is all but
+    // full tells little, too; to forget then does no harm while there is room.
+    let isIdle = log.sum(now: now).addingSaturated(smoothed) < limit / 10 * 9
+    if isFull || (isIdle && second.level >= full - limit / 60) {
       smoothed -= smoothed.scaled(by: elapsed, over: elapsed.addingSaturated(Self.fading.wholeNanoseconds))
     }
     if second.level == 0 { difference = max(difference, 0) }
