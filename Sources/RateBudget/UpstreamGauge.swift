@@ -9,6 +9,8 @@ struct UpstreamGauge: Sendable {
   private static let smoothing: Duration = .seconds(60)
   /// How long foreign use is believed while a full bucket hides it.
   private static let fading: Duration = .seconds(120)
+  /// The same where there is room for both, so that nobody is harmed by forgetting.
+  private static let idleFading: Duration = .seconds(30)
   /// Foreign use below this part of the limit (parts per million) counts as noise: rounding, and requests in flight
   /// whose estimates are wrong. It is less than what the target of 95 % leaves free, so that ignoring it overruns nothing.
   private static let noise: Int64 = 40_000
@@ -81,7 +83,8 @@ struct UpstreamGauge: Sendable {
     // full tells little, too; to forget then does no harm while there is room.
     let isIdle = log.sum(now: now).addingSaturated(smoothed) < limit / 10 * 9
     if isFull || (isIdle && second.level >= full - limit / 60) {
-      smoothed -= smoothed.scaled(by: elapsed, over: elapsed.addingSaturated(Self.fading.wholeNanoseconds))
+      let time = isIdle ? Self.idleFading : Self.fading
+      smoothed -= smoothed.scaled(by: elapsed, over: elapsed.addingSaturated(time.wholeNanoseconds))
     }
     if second.level == 0 { difference = max(difference, 0) }
     smoothed = smoothed.addingSaturated(

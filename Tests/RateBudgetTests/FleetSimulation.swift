@@ -152,13 +152,14 @@ struct FleetSimulation {
     order += 1
     heap.append(Event(time: time, order: order, kind: kind, index: index, number: number))
     var child = heap.count - 1
-    while child > 0, isBefore(heap[child], heap[(child - 1) / 2]) {
+    while child > 0, Self.isBefore(heap[child], heap[(child - 1) / 2]) {
       heap.swapAt(child, (child - 1) / 2)
       child = (child - 1) / 2
     }
   }
 
-  private func isBefore(_ left: Event, _ right: Event) -> Bool {
+  /// Static, so that `self` isn't copied for each comparison in a debug build.
+  private static func isBefore(_ left: Event, _ right: Event) -> Bool {
     left.time != right.time ? left.time < right.time : left.order < right.order
   }
 
@@ -169,7 +170,7 @@ struct FleetSimulation {
     var parent = 0
     while true {
       var least = parent
-      for child in [2 * parent + 1, 2 * parent + 2] where child < heap.count && isBefore(heap[child], heap[least]) {
+      for child in [2 * parent + 1, 2 * parent + 2] where child < heap.count && Self.isBefore(heap[child], heap[least]) {
         least = child
       }
       if least == parent { return first }
@@ -218,7 +219,7 @@ struct FleetSimulation {
       send(agent, now: now)
     }
     if let deadline = budget.nextDeadline(now: at(now)), budget.waitingCount > 0 {
-      let time = max(Double(deadline.nanoseconds) / 1e9, now + 0.005)
+      let time = max(Double(deadline.nanoseconds) / 1e9, now + 0.01)
       if time < wakeAt || wakeAt <= now {
         wakeAt = time
         schedule(.wake, at: time)
