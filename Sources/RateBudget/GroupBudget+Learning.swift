@@ -115,10 +115,10 @@ extension GroupBudget {
     guard let last = suspicion, now - last.at >= .seconds(10) else { return }
     suspicion = nil
     let lane = lanes[last.dimension.rawValue]
-    // The log reaches back a minute.
+    // The log reaches back a minute, in bins of 250 ms.
     let start = last.at + .seconds(-45)
     guard now - start < .seconds(60),
-      isBurst(lane, log: lane.attributed, cost: last.cost, from: start, to: last.at)
+      isBurst(lane, log: lane.attributed, cost: last.cost, from: start, to: last.at + .milliseconds(250))
     else { return }
     target.acquit()
     _ = target.shorten(now: now)
@@ -127,7 +127,8 @@ extension GroupBudget {
   /// A request that is refused although more remains than it was expected to need is larger than what remains: its next
   /// attempt asks for twice that. Otherwise it would be sent, and refused, again and again.
   private func enlarge(_ lease: Lease, headers: RateHeaders) -> Lease {
-    guard let remaining = headers.readings.inputTokens.remaining, let limit = lanes[Dimension.inputTokens.rawValue].limit,
+    guard let remaining = headers.readings.inputTokens.remaining,
+      let limit = lanes[Dimension.inputTokens.rawValue].limit,
       remaining > amounts(of: lease.request.estimate).inputTokens
     else { return lease }
     var lease = lease

@@ -112,7 +112,8 @@ package struct InputEstimator: Sendable {
     } else if let whole {
       input = whole
     } else {
-      input = (inputs.peek(fallback) ?? inputs.peek(anything))
+      input =
+        (inputs.peek(fallback) ?? inputs.peek(anything))
         .map { reserve($0.filled(to: 8, with: Self.initialInput)) } ?? Self.initialInput
     }
     let total = max(input, whole ?? totals.peek(fallback)?.value ?? input)

@@ -93,7 +93,8 @@ struct Lane: Sendable {
     guard let limit, limit > 0, let remaining = reading.remaining else { return }
     let level = Swift.min(Swift.max(remaining, 0), 1_000_000_000_000) * TokenBucket.unit
     let rounding = dimension.headerRounding * TokenBucket.unit
-    gauge.observe(remaining: level, untilFull: untilFull, limit: limit, rounding: rounding, at: time, now: now, log: attributed)
+    gauge.observe(
+      remaining: level, untilFull: untilFull, limit: limit, rounding: rounding, at: time, now: now, log: attributed)
     let since = attributed.total.subtractingSaturated(attributed.total(at: time))
     let inflow = limit.scaled(by: now.nanoseconds(since: time), over: minuteNanoseconds)
     upstream = TokenBucket(
