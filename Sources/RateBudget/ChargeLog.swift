@@ -22,6 +22,15 @@ struct ChargeLog: Sendable {
     if let newest { totals[Self.place(newest)] = total }
   }
 
+  /// Notes what belongs to the past: it counts from `time` on, or from the oldest bin for times before that.
+  mutating func add(_ amount: Int64, from time: BudgetTime, now: BudgetTime) {
+    roll(to: now)
+    guard let newest else { return }
+    total = total.addingSaturated(amount)
+    let first = (time.nanoseconds / Self.bin).clamped(to: (newest - Int64(Self.bins) + 1)...newest)
+    for bin in first...newest { totals[Self.place(bin)] = totals[Self.place(bin)].addingSaturated(amount) }
+  }
+
   private mutating func roll(to now: BudgetTime) {
     let index = now.nanoseconds / Self.bin
     guard let last = newest else {
@@ -49,17 +58,17 @@ struct ChargeLog: Sendable {
     return before.addingSaturated(after.subtractingSaturated(before).scaled(by: part, over: Self.bin))
   }
 
-  /// The level of a bucket at `end` that had `level` at `start`, fills up to `full`, gets `limit` a minute, and is
+  /// The level of a bucket at `end` that had `level` at `start`, fills up to `full`, gets `inflow` a minute, and is
   /// charged with what this log holds; bin by bin, because a full bucket forgets what flows in.
-  func replay(level: Int64, full: Int64, limit: Int64, from start: BudgetTime, to end: BudgetTime) -> Int64 {
+  func replay(level: Int64, full: Int64, inflow: Int64, from start: BudgetTime, to end: BudgetTime) -> Int64 {
     var level = level
     var time = start
     var before = total(at: start)
     while time < end {
       let next = min(end, BudgetTime(nanoseconds: (time.nanoseconds / Self.bin + 1) * Self.bin))
-      let inflow = limit.scaled(by: next.nanoseconds(since: time), over: minuteNanoseconds)
+      let gain = inflow.scaled(by: next.nanoseconds(since: time), over: minuteNanoseconds)
       let after = total(at: next)
-      level = min(full, level.addingSaturated(inflow)).subtractingSaturated(after.subtractingSaturated(before))
+      level = min(full, level.addingSaturated(gain)).subtractingSaturated(after.subtractingSaturated(before))
       before = after
       time = next
     }

@@ -24,6 +24,8 @@ struct TargetControl: Sendable {
   private var value = million
   private var since = BudgetTime.zero
   private var lastDecrease: BudgetTime?
+  /// The target before the last decrease, for the case that it was a mistake.
+  private var before: (value: Int64, since: BudgetTime)?
 
   /// The factor on the target at `now`, in parts per million.
   func factor(at now: BudgetTime) -> Int64 {
@@ -50,10 +52,18 @@ struct TargetControl: Sendable {
   /// Notes an unexpected 429; whether the target went down.
   mutating func penalise(now: BudgetTime) -> Bool {
     if let lastDecrease, now - lastDecrease < Self.episode { return false }
+    before = (value, since)
     value = max(Self.lowest, factor(at: now).scaled(by: Self.decrease, over: million))
     since = now
     lastDecrease = now
     return true
+  }
+
+  /// Takes the last decrease back: what is known by now says that the rate was right.
+  mutating func acquit() {
+    guard let before else { return }
+    (value, since) = before
+    self.before = nil
   }
 }
 

@@ -31,6 +31,8 @@ struct GrantQueue: Sendable {
     var attempt: Int
     /// Whether it waits for a time before it stands in line.
     var isDelayed: Bool
+    /// Whether it is of the most urgent class by itself: ageing moves a request up the line, not into the reserve.
+    var isInteractive = false
   }
 
   /// A fleet's books.

@@ -96,7 +96,7 @@ extension GroupBudget {
     let granted = BudgetTime(nanoseconds: now.nanoseconds.subtractingSaturated(grant.age.wholeNanoseconds))
     var charged = amounts(of: request.estimate)
     charged.outputTokens = 0
-    if charging { charge(charged, fleet: fleet, client: request.client, now: now) }
+    if charging { charge(charged, fleet: fleet, client: request.client, granted: granted, now: now) }
     charged.outputTokens = grant.output
     let prices = prices(of: request.model)
     var lease = Lease(

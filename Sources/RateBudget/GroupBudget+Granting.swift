@@ -29,7 +29,7 @@ extension GroupBudget {
     queue.add(
       GrantQueue.Waiting(
         request: request, fleet: fleet, client: client, level: level, submitted: submitted, blockedSince: nil,
-        attempt: attempt, isDelayed: false),
+        attempt: attempt, isDelayed: false, isInteractive: level == Priority.interactive.rawValue),
       notBefore: notBefore, now: now)
     wakeAt = now
   }
@@ -115,17 +115,15 @@ extension GroupBudget {
       let cost = amounts[lane.dimension] * TokenBucket.unit
       guard cost > 0 else { continue }
       let depth = lane.bucket.depth
-      // Below 80 % of use anybody borrows the reserve.
-      let isReserved = isSaturated && waiting.level > 0
-      let reserve = isReserved ? min(limit.scaled(by: configuration.reservePercent, over: 100), depth / 2) : 0
+      let whole = min(limit.scaled(by: configuration.reservePercent, over: 100), depth / 2)
+      let reserve = waiting.isInteractive ? 0 : whole.scaled(by: reserved, over: million)
       let goal = min(cost.addingSaturated(reserve), depth)
-      guard lane.bucket.level(at: now) < goal else { continue }
-      guard let time = lane.bucket.instant(of: goal, now: now) else { return .blocked(until: nil) }
+      guard let time = lane.instant(of: goal, now: now) else { return .blocked(until: nil) }
       until = max(until, time)
     }
     if amounts.outputTokens > 0 {
       let streamClass = emission.streamClass(model: waiting.request.model, kind: waiting.request.kind)
-      switch fitOutput(streamClass, isUrgent: waiting.level == 0, now: now) {
+      switch fitOutput(streamClass, isUrgent: waiting.isInteractive, now: now) {
       case .fits: break
       case .blocked(nil): return .blocked(until: nil)
       case .blocked(let time?): until = max(until, time)
@@ -178,7 +176,7 @@ extension GroupBudget {
       request: request, fleet: waiting.fleet, attempt: waiting.attempt, submitted: waiting.submitted, granted: now,
       expires: now + configuration.grantLease, charged: charged, reserved: prices?.cost(of: request.estimate) ?? 0,
       prices: prices)
-    charge(charged, fleet: waiting.fleet, client: request.client, now: now)
+    charge(charged, fleet: waiting.fleet, client: request.client, granted: now, now: now)
     if amounts.outputTokens > 0 {
       let streamClass = emission.streamClass(model: request.model, kind: request.kind)
       emission.begin(streamClass)
@@ -205,11 +203,14 @@ extension GroupBudget {
       id: lease.request.id, waited: lease.granted - lease.submitted, expires: lease.expires, attempt: lease.attempt)
   }
 
-  /// Charges (or gives back) amounts everywhere: buckets, books of the fleet, use of the client.
-  mutating func charge(_ amounts: PerDimension<Int64>, fleet: Int, client: String, now: BudgetTime) {
+  /// Charges (or gives back) amounts everywhere: buckets, books of the fleet, use of the client. Input belongs to the
+  /// time of its grant, when upstream took it; output is taken when it is reported.
+  mutating func charge(
+    _ amounts: PerDimension<Int64>, fleet: Int, client: String, granted: BudgetTime, now: BudgetTime
+  ) {
     for dimension in Dimension.allCases where amounts[dimension] != 0 {
       let micro = amounts[dimension] * TokenBucket.unit
-      lanes[dimension.rawValue].charge(micro, now: now)
+      lanes[dimension.rawValue].charge(micro, granted: dimension == .outputTokens ? now : granted, now: now)
       fleetBooks[fleet].logs[dimension.rawValue].add(micro, at: now)
     }
     if let use = connections[client]?.use { connections[client]?.use = use + amounts }

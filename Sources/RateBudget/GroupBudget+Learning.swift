@@ -64,11 +64,12 @@ extension GroupBudget {
       return requeue(lease, wait: .zero, spread: .zero, now: now, using: &generator)
     case .rateLimited(let retryAfter):
       count(.rate, now: now)
-      if let exhausted = headers.exhausted { lanes[exhausted.rawValue].drain(now: now) }
       let dimension = headers.exhausted ?? binding
       let cost = lease.map { amounts(of: $0.request.estimate)[dimension] * TokenBucket.unit } ?? 0
-      penalise(dimension, cost: dimension == .outputTokens ? 0 : cost, now: now)
-      return hold(lease, for: retryAfter ?? .seconds(5), now: now, using: &generator)
+      let enlarged = headers.exhausted == nil ? lease.map { enlarge($0, headers: headers) } : nil
+      let isUndersized = enlarged.map { $0.request.estimate != lease?.request.estimate } ?? false
+      penalise(dimension, cost: dimension == .outputTokens ? 0 : cost, isUndersized: isUndersized, now: now)
+      return hold(enlarged ?? lease, for: retryAfter ?? .seconds(5), now: now, using: &generator)
     case .rampLimited(let retryAfter):
       count(.ramp, now: now)
       for index in lanes.indices { lanes[index].ramp.refuse(now: now) }
@@ -89,18 +90,53 @@ extension GroupBudget {
 
   /// An unexpected 429 lowers the target, unless our own burst explains it: then the rate was right, and the burst gets
   /// shorter.
-  ///
-  /// A bucket as deep as ours that gets the whole limit and serves only us is replayed over the last minute. If the
-  /// refused request would have left less than half of it, upstream's may well have been empty.
-  private mutating func penalise(_ dimension: Dimension, cost: Int64, now: BudgetTime) {
+  private mutating func penalise(_ dimension: Dimension, cost: Int64, isUndersized: Bool, now: BudgetTime) {
     let lane = lanes[dimension.rawValue]
-    guard let limit = lane.limit else { return }
+    guard lane.limit != nil else { return }
+    if isUndersized || isBurst(lane, log: lane.log, cost: cost, from: now + .seconds(-60), to: now) {
+      if target.shorten(now: now) { steer(now: now) }
+    } else if target.penalise(now: now) {
+      suspicion = Suspicion(dimension: dimension, cost: cost, at: now)
+      steer(now: now)
+    }
+  }
+
+  /// Whether the charges of a time would have emptied a bucket as deep as ours that gets the whole limit and serves only
+  /// us: if the refused request would have left less than half of it, upstream's may well have been empty.
+  private func isBurst(_ lane: Lane, log: ChargeLog, cost: Int64, from start: BudgetTime, to end: BudgetTime) -> Bool {
     let depth = lane.bucket.depth
-    let start = BudgetTime(nanoseconds: now.nanoseconds.subtractingSaturated(minuteNanoseconds))
-    let level = lane.log.replay(level: depth, full: depth, limit: limit, from: start, to: now)
-    let isBurst = level.subtractingSaturated(cost) < depth / 2
-    let isChanged = isBurst ? target.shorten(now: now) : target.penalise(now: now)
-    if isChanged { steer(now: now) }
+    let level = log.replay(level: depth, full: depth, inflow: lane.limit ?? 0, from: start, to: end)
+    return level.subtractingSaturated(cost) < depth / 2
+  }
+
+  /// A few requests that are much larger than their estimates empty a shallow bucket before that is known here. Ten
+  /// seconds after the 429 most of them have told it: if our charges do explain it now, the target is restored.
+  mutating func judgeAgain(now: BudgetTime) {
+    guard let last = suspicion, now - last.at >= .seconds(10) else { return }
+    suspicion = nil
+    let lane = lanes[last.dimension.rawValue]
+    // The log reaches back a minute, in bins of 250 ms.
+    let start = last.at + .seconds(-45)
+    guard now - start < .seconds(60),
+      isBurst(lane, log: lane.attributed, cost: last.cost, from: start, to: last.at + .milliseconds(250))
+    else { return }
+    target.acquit()
+    _ = target.shorten(now: now)
+  }
+
+  /// A request that is refused although more remains than it was expected to need is larger than what remains: its next
+  /// attempt asks for twice that. Otherwise it would be sent, and refused, again and again.
+  private func enlarge(_ lease: Lease, headers: RateHeaders) -> Lease {
+    guard let remaining = headers.readings.inputTokens.remaining,
+      let limit = lanes[Dimension.inputTokens.rawValue].limit,
+      remaining > amounts(of: lease.request.estimate).inputTokens
+    else { return lease }
+    var lease = lease
+    let old = lease.request.estimate
+    let input = min(remaining.addingSaturated(remaining), limit / TokenBucket.unit)
+    lease.request.estimate.input = max(old.input, input)
+    lease.request.estimate.inputTotal = max(old.inputTotal, lease.request.estimate.input)
+    return lease
   }
 
   mutating func count(_ kind: RejectionKind, now: BudgetTime) {

@@ -21,7 +21,7 @@ extension GroupBudget {
     if let output = usage.output { actual.outputTokens = max(lease.charged.outputTokens, Usage.sane(output)) }
     if isFinal, let output = usage.output { actual.outputTokens = Usage.sane(output) }
     let change = actual - lease.charged
-    charge(change, fleet: lease.fleet, client: id.client, now: now)
+    charge(change, fleet: lease.fleet, client: id.client, granted: lease.granted, now: now)
     if binding != .outputTokens { queue.correct(fleet: lease.fleet, by: fairCost(change)) }
     lease.charged = actual
     guard isFinal else {
@@ -62,7 +62,7 @@ extension GroupBudget {
     let id = lease.request.id
     leases[id] = nil
     let change = PerDimension<Int64>.zero - (lease.isAdopted ? .zero : lease.charged)
-    charge(change, fleet: lease.fleet, client: id.client, now: now)
+    charge(change, fleet: lease.fleet, client: id.client, granted: lease.granted, now: now)
     if !lease.isAdopted {
       queue.correct(fleet: lease.fleet, by: -max(1, fairCost(amounts(of: lease.request.estimate))))
     }

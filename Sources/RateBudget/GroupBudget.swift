@@ -29,6 +29,13 @@ package struct GroupBudget: Sendable {
     var probe: GrantID?
   }
 
+  /// A 429 whose cause is looked at again when the requests that were in flight have told their true input.
+  struct Suspicion: Sendable {
+    var dimension: Dimension
+    var cost: Int64
+    var at: BudgetTime
+  }
+
   struct LeaseEnd: Comparable, Sendable {
     var at: BudgetTime
     var id: GrantID
@@ -57,6 +64,8 @@ package struct GroupBudget: Sendable {
   var newestDate: WallTime?
   var wallOffset: Int64 = 0
   var pause: Pause?
+  /// The 429 that has lowered the target, until it is judged again.
+  var suspicion: Suspicion?
   var learningUntil: BudgetTime?
   /// What one client may use on its own, when this budget runs without a coordinator.
   var share: PerDimension<Int64>?
@@ -67,7 +76,8 @@ package struct GroupBudget: Sendable {
   var rejections = [ChargeLog](repeating: ChargeLog(), count: RejectionKind.allCases.count)
   var priceCache: [String: ModelPrices?] = [:]
   var binding = Dimension.requests
-  var isSaturated = false
+  /// How much of the reserve is kept for the most urgent class now, in parts per million.
+  var reserved: Int64 = 0
   var lastRoll: BudgetTime?
   var lastSample: BudgetTime?
   var wakeAt: BudgetTime?
@@ -127,7 +137,9 @@ package struct GroupBudget: Sendable {
   /// Brings rates, ramps and samples up to date; does nothing within a second of the last time.
   mutating func roll(to now: BudgetTime) {
     if let lastRoll, now.nanoseconds(since: lastRoll) < secondNanoseconds { return }
+    let passed = lastRoll.map { now.nanoseconds(since: $0) } ?? 0
     lastRoll = now
+    judgeAgain(now: now)
     for index in lanes.indices {
       lanes[index].used = lanes[index].log.sum(now: now)
       guard let limit = lanes[index].limit, let ramp = configuration.ramp, lanes[index].dimension != .requests else {
@@ -140,12 +152,17 @@ package struct GroupBudget: Sendable {
     for lane in lanes {
       guard let limit = lane.limit, limit > 0 else { continue }
       let goal = limit.scaled(by: configuration.target(of: lane.dimension), over: million)
-      let fill = lane.used.scaled(by: million, over: max(goal, 1))
+      // The last ten seconds count as well: a budget that has just begun knows no whole minute.
+      let recent = lane.log.sum(over: .seconds(10), now: now)
+      let fill = max(lane.used, recent.addingSaturated(recent * 5)).scaled(by: million, over: max(goal, 1))
       guard fill > fullest else { continue }
       fullest = fill
       binding = lane.dimension
     }
-    isSaturated = fullest >= 800_000
+    // Below 80 % of the target anybody borrows the reserve; it is kept in whole from 90 % on. Not at once: to set aside
+    // (or free) two seconds' worth within one second would be a pause (or a burst) of two seconds.
+    let fading = passed.scaled(by: million, over: minuteNanoseconds)
+    reserved = max(reserved - fading, ((fullest - 800_000) * 10).clamped(to: 0...million))
     sample(now: now)
   }
 
@@ -203,7 +220,7 @@ package struct GroupBudget: Sendable {
   /// The level of a dimension's bucket, in micro-units; nil: not limited.
   package func level(of dimension: Dimension, at now: BudgetTime) -> Int64? {
     let lane = lanes[dimension.rawValue]
-    return lane.limit == nil ? nil : lane.bucket.level(at: now)
+    return lane.limit == nil ? nil : lane.level(at: now)
   }
 
   /// Everything charged to a dimension so far, in whole units: corrected by settlements, not only grown.

@@ -31,17 +31,33 @@ package struct InputEstimator: Sendable {
     private(set) var mean: Int64 = 0
     private(set) var deviation: Int64 = 0
     private(set) var count: Int64 = 0
+    /// How many values it averages over in the end.
+    let memory: Int64
 
-    /// Takes in a value: the first few count in full, later ones by an eighth.
+    /// Makes a mean of nothing.
+    init(memory: Int64) {
+      self.memory = memory
+    }
+
+    /// Takes in a value: the first ones count in full, later ones by one part in `memory`.
     mutating func add(_ value: Int64) {
       let scaled = value.clamped(to: 0...1_000_000_000) * 256
-      count = Swift.min(count + 1, 8)
+      count = Swift.min(count + 1, memory)
       let difference = scaled - mean
       mean += difference / count
       if count > 1 { deviation += (abs(difference) - deviation) / count }
     }
 
     var value: Int64 { (mean + 128) / 256 }
+
+    /// This mean while it consists of fewer than `needed` values: the rest of them is a guess.
+    func filled(to needed: Int64, with guess: Int64) -> Mean {
+      guard count < needed else { return self }
+      var filled = self
+      filled.mean = (mean * count + guess * 256 * (needed - count)) / needed
+      return filled
+    }
+
     /// The mean and 1.6 mean deviations: nine of ten values of a bell curve are below (1.28 standard deviations).
     var ninetieth: Int64 { (mean + deviation * 8 / 5 + 128) / 256 }
   }
@@ -62,6 +78,11 @@ package struct InputEstimator: Sendable {
   private var inputs: LRUTable<Key, Mean>
   private var totals: LRUTable<Key, Mean>
   private var outputs: LRUTable<Key, Mean>
+  /// A session's turns resemble the last ones; eight of them.
+  private static let sessionMemory: Int64 = 8
+  /// Requests of a kind of worker differ by much (a few are twenty times the mean), so that few of them tell little: the
+  /// mean of eight errs by half.
+  private static let kindMemory: Int64 = 64
   /// Thousandths of a byte in a token.
   private var bytesPerToken: LRUTable<String, Int64>
 
@@ -91,7 +112,9 @@ package struct InputEstimator: Sendable {
     } else if let whole {
       input = whole
     } else {
-      input = (inputs.peek(fallback) ?? inputs.peek(anything)).map(reserve) ?? Self.initialInput
+      input =
+        (inputs.peek(fallback) ?? inputs.peek(anything))
+        .map { reserve($0.filled(to: 8, with: Self.initialInput)) } ?? Self.initialInput
     }
     let total = max(input, whole ?? totals.peek(fallback)?.value ?? input)
     let expected = (outputs.peek(fallback) ?? outputs.peek(anything)).map(\.value) ?? Self.initialOutput
@@ -108,8 +131,9 @@ package struct InputEstimator: Sendable {
     if !features.session.isEmpty { keys.append(session) }
     if let input = usage.chargedInput, let total = usage.totalInput {
       for key in keys {
-        inputs.update(key, initial: Mean()) { $0.add(input) }
-        totals.update(key, initial: Mean()) { $0.add(total) }
+        let none = Mean(memory: key.session.isEmpty ? Self.kindMemory : Self.sessionMemory)
+        inputs.update(key, initial: none) { $0.add(input) }
+        totals.update(key, initial: none) { $0.add(total) }
       }
       if let bytes = features.bodyBytes, bytes > 0, total > 0 {
         let sample = (bytes * 1_000 / total).clamped(to: 500...50_000)
@@ -119,7 +143,7 @@ package struct InputEstimator: Sendable {
       }
     }
     if let output = usage.output {
-      for key in keys.prefix(2) { outputs.update(key, initial: Mean()) { $0.add(output) } }
+      for key in keys.prefix(2) { outputs.update(key, initial: Mean(memory: Self.kindMemory)) { $0.add(output) } }
     }
   }
 

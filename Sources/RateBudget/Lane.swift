@@ -8,8 +8,16 @@ struct Lane: Sendable {
   private(set) var source = LimitSource.assumed
   /// What may be granted now.
   private(set) var bucket: TokenBucket
-  /// What was charged.
+  /// What is left upstream by its latest headers: fed with the whole limit, charged with what was granted since. It is
+  /// kept apart from the bucket, because it knows of requests that were larger than their estimates before they are
+  /// settled: taken out of the bucket they would be charged twice.
+  private var upstream: TokenBucket?
+  /// The time of those headers.
+  private var measured: BudgetTime?
+  /// What was charged, when it was known.
   private(set) var log = ChargeLog()
+  /// What was charged, at the time of the grants that it belongs to: what upstream has seen.
+  private(set) var attributed = ChargeLog()
   /// What upstream reports.
   var gauge = UpstreamGauge()
   /// How fast use may grow.
@@ -27,16 +35,33 @@ struct Lane: Sendable {
       rate: limit ?? 0, depth: depth, window: limit ?? 0, level: isFull ? depth : 0, now: now)
   }
 
-  /// Takes an amount out of the bucket and notes it; a negative one goes back.
-  mutating func charge(_ amount: Int64, now: BudgetTime) {
+  /// Takes an amount that belongs to a grant out of the bucket and notes it; a negative one goes back.
+  mutating func charge(_ amount: Int64, granted: BudgetTime, now: BudgetTime) {
     guard amount != 0 else { return }
     log.add(amount, at: now)
-    if limit != nil { bucket.take(amount, now: now) }
+    attributed.add(amount, from: granted, now: now)
+    guard limit != nil else { return }
+    bucket.take(amount, now: now)
+    if let measured, granted > measured { upstream?.take(amount, now: now) }
+  }
+
+  /// What is left: the smaller of what may be granted and of what there is upstream.
+  func level(at now: BudgetTime) -> Int64 {
+    min(bucket.level(at: now), upstream?.level(at: now) ?? .max)
+  }
+
+  /// When the level reaches `goal` (at most the depth) if nothing is taken; nil if it never does.
+  func instant(of goal: Int64, now: BudgetTime) -> BudgetTime? {
+    guard let own = bucket.instant(of: goal, now: now) else { return nil }
+    guard let upstream else { return own }
+    // A bucket upstream that is less deep than the goal is full.
+    return max(own, upstream.instant(of: min(goal, upstream.depth), now: now) ?? own)
   }
 
   /// Notes an amount without taking it: use in the past.
   mutating func note(_ amount: Int64, now: BudgetTime) {
     log.add(amount, at: now)
+    attributed.add(amount, from: now, now: now)
   }
 
   /// Follows a limit. The same value changes nothing; another one scales the balance.
@@ -53,6 +78,8 @@ struct Lane: Sendable {
     }
     limit = newLimit
     gauge.reset()
+    upstream = nil
+    measured = nil
   }
 
   /// Sets inflow and depth.
@@ -61,16 +88,19 @@ struct Lane: Sendable {
     bucket.setDepth(depth, now: now)
   }
 
-  /// Takes in what remained upstream at `time`: the balance is never above that, less what was charged since.
+  /// Takes in what remained upstream at `time`: the level is never above that, less what was granted since.
   mutating func observe(_ reading: RateHeaders.Reading, untilFull: Duration?, at time: BudgetTime, now: BudgetTime) {
     guard let limit, limit > 0, let remaining = reading.remaining else { return }
     let level = Swift.min(Swift.max(remaining, 0), 1_000_000_000_000) * TokenBucket.unit
     let rounding = dimension.headerRounding * TokenBucket.unit
-    gauge.observe(remaining: level, untilFull: untilFull, limit: limit, rounding: rounding, at: time, log: log)
-    let since = log.total.subtractingSaturated(log.total(at: time))
+    gauge.observe(
+      remaining: level, untilFull: untilFull, limit: limit, rounding: rounding, at: time, now: now, log: attributed)
+    let since = attributed.total.subtractingSaturated(attributed.total(at: time))
     let inflow = limit.scaled(by: now.nanoseconds(since: time), over: minuteNanoseconds)
-    bucket.lower(
-      to: level.addingSaturated(rounding).addingSaturated(inflow).subtractingSaturated(since), now: now)
+    upstream = TokenBucket(
+      rate: limit, depth: gauge.depth ?? limit, window: limit,
+      level: level.addingSaturated(rounding).addingSaturated(inflow).subtractingSaturated(since), now: now)
+    measured = time
   }
 
   /// Forgives the debt beyond what flows in within `time`.

@@ -7,13 +7,25 @@ struct UpstreamGauge: Sendable {
   private static let spacing: Duration = .seconds(5)
   /// How long foreign use is smoothed.
   private static let smoothing: Duration = .seconds(60)
+  /// How long foreign use is believed while a full bucket hides it.
+  private static let fading: Duration = .seconds(120)
+  /// The same where there is room for both, so that nobody is harmed by forgetting.
+  private static let idleFading: Duration = .seconds(30)
   /// Foreign use below this part of the limit (parts per million) counts as noise: rounding, and requests in flight
   /// whose estimates are wrong. It is less than what the target of 95 % leaves free, so that ignoring it overruns nothing.
   private static let noise: Int64 = 40_000
+  /// How old a measurement is when it is compared: by then the requests before it have told their true input.
+  private static let ripening: Duration = .seconds(10)
   /// How many readings in a row must disagree with the limit before the bucket is believed to have another shape.
   private static let mismatches = 5
 
-  private var base: (level: Int64, at: BudgetTime)?
+  private struct Mark: Sendable {
+    var level: Int64
+    var at: BudgetTime
+  }
+
+  /// Measurements that wait for their comparison, the oldest first; few, since they are `spacing` apart.
+  private var marks: [Mark] = []
   private var smoothed: Int64 = 0
   private var deviations = 0
   private var least: Int64 = 0
@@ -32,32 +44,53 @@ struct UpstreamGauge: Sendable {
 
   /// Takes in what remained at `time`.
   mutating func observe(
-    remaining: Int64, untilFull: Duration?, limit: Int64, rounding: Int64, at time: BudgetTime, log: ChargeLog
+    remaining: Int64, untilFull: Duration?, limit: Int64, rounding: Int64, at time: BudgetTime, now: BudgetTime,
+    log: ChargeLog
   ) {
     if let untilFull {
       learnDepth(remaining: remaining, untilFull: untilFull, limit: limit, rounding: rounding, at: time)
     }
-    let full = depth ?? limit
-    guard let last = base else {
-      base = (remaining, time)
-      return
+    let isDue = marks.last.map { time.nanoseconds(since: $0.at) >= Self.spacing.wholeNanoseconds } ?? true
+    if isDue { marks.append(Mark(level: remaining, at: time)) }
+    while marks.count > 1, now - marks[1].at >= Self.ripening {
+      // The charge log reaches back a minute; older measurements say nothing.
+      if now.nanoseconds(since: marks[0].at) <= minuteNanoseconds {
+        compare(marks[0], marks[1], limit: limit, rounding: rounding, log: log, now: now)
+      }
+      marks.removeFirst()
     }
-    let elapsed = time.nanoseconds(since: last.at)
-    guard elapsed >= Self.spacing.wholeNanoseconds else { return }
-    defer { base = (remaining, time) }
-    // The charge log reaches back a minute; older bases say nothing.
-    guard elapsed <= minuteNanoseconds else { return }
-    let predicted = log.replay(level: last.level, full: full, limit: limit, from: last.at, to: time)
-    var difference = predicted.subtractingSaturated(remaining)
-    // A full bucket hides what was used before it filled up; an empty one hides its debt.
-    // A depth that resets imply is known to a tenth only.
+  }
+
+  /// Two measurements, and what this budget charged between them, leave what others used.
+  ///
+  /// What is believed so far is replayed, and corrected by what it leaves unexplained: a full bucket hides what is used
+  /// while it is full, so that a plain difference would be too small.
+  private mutating func compare(
+    _ first: Mark, _ second: Mark, limit: Int64, rounding: Int64, log: ChargeLog, now: BudgetTime
+  ) {
+    let full = depth ?? limit
+    let elapsed = second.at.nanoseconds(since: first.at)
+    let predicted = log.replay(
+      level: first.level, full: full, inflow: limit - smoothed, from: first.at, to: second.at)
+    var difference = predicted.subtractingSaturated(second.level)
+    // A bucket that is full at the end hides what was used before it filled up; an empty one hides its debt.
+    // A depth that resets imply is known to a tenth only: what is missing to a bucket that should be full isn't others' use.
     let margin = depth.map { $0 / 10 } ?? 0
-    if remaining >= full - rounding - margin { difference = min(difference, 0) }
-    if remaining == 0, difference < 0 { difference = 0 }
-    let sample = difference.scaled(by: minuteNanoseconds, over: elapsed)
-    let change = sample.subtractingSaturated(smoothed)
+    if predicted >= full - margin, difference > 0 { difference = max(0, difference - margin) }
+    let isFull = second.level >= full - rounding - margin
+    if isFull { difference = min(difference, 0) }
+    // Nor does it tell whether they have stopped: what is believed fades, so that it is tried out. One that is all but
+    // full tells little, too; to forget then does no harm while there is room.
+    let isIdle = log.sum(now: now).addingSaturated(smoothed) < limit / 10 * 9
+    if isFull || (isIdle && second.level >= full - limit / 60) {
+      let time = isIdle ? Self.idleFading : Self.fading
+      smoothed -= smoothed.scaled(by: elapsed, over: elapsed.addingSaturated(time.wholeNanoseconds))
+    }
+    if second.level == 0 { difference = max(difference, 0) }
     smoothed = smoothed.addingSaturated(
-      change.scaled(by: elapsed, over: elapsed.addingSaturated(Self.smoothing.wholeNanoseconds)))
+      difference.scaled(
+        by: minuteNanoseconds, over: elapsed.addingSaturated(Self.smoothing.wholeNanoseconds))
+    ).clamped(to: -limit...limit)
   }
 
   /// `reset` is the time of full replenishment: what remains now plus what flows in until then is the depth. Date and
@@ -88,7 +121,7 @@ struct UpstreamGauge: Sendable {
 
   /// Follows a changed limit: measurements of the old one say nothing about the new one.
   mutating func reset() {
-    base = nil
+    marks = []
     deviations = 0
     depth = nil
     leastSince = nil

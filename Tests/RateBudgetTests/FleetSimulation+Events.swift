@@ -16,13 +16,17 @@ extension FleetSimulation {
   }
 
   private func features(_ agent: Int) -> InputEstimator.Features {
-    InputEstimator.Features(model: "claude-sonnet-5", kind: "agent", session: "")
+    InputEstimator.Features(model: "claude-sonnet-5", kind: "agent", bodyBytes: agents[agent].bodyBytes)
   }
 
   private mutating func wish(_ agent: Int, now: Double) {
     agents[agent].number += 1
     agents[agent].input = skewed(mean: settings.meanInput, maximum: 150_000)
     agents[agent].output = skewed(mean: settings.meanOutput, maximum: 20_000)
+    if let error = settings.sizeError {
+      // 2.7 bytes in a token.
+      agents[agent].bodyBytes = Int64(agents[agent].input * 2.7 * (1 - error + 2 * error * unit())) + 1
+    }
     let pod = agents[agent].pod
     let id = GrantID(client: names[pod], number: UInt64(agent) << 32 | agents[agent].number)
     agents[agent].id = id

@@ -25,6 +25,9 @@ struct FleetSimulation {
     var outputLimit = 2_000_000.0
     var meanInput = 6_000.0
     var meanOutput = 900.0
+    /// How far sizes of bodies lead astray, as a part of the tokens; nil: the bodies can't be read, and requests are
+    /// guessed by the mean of all.
+    var sizeError: Double?
     var think = 10.0
     /// All agents wish at the same moments, so many seconds apart; nil: whenever they have thought.
     var burstPeriod: Double?
@@ -72,6 +75,7 @@ struct FleetSimulation {
     var wish: GrantRequest?
     var input = 0.0
     var output = 0.0
+    var bodyBytes: Int64?
     var upstreamEstimate = 0.0
     var began = 0.0
     var isStreaming = false
@@ -148,13 +152,14 @@ struct FleetSimulation {
     order += 1
     heap.append(Event(time: time, order: order, kind: kind, index: index, number: number))
     var child = heap.count - 1
-    while child > 0, isBefore(heap[child], heap[(child - 1) / 2]) {
+    while child > 0, Self.isBefore(heap[child], heap[(child - 1) / 2]) {
       heap.swapAt(child, (child - 1) / 2)
       child = (child - 1) / 2
     }
   }
 
-  private func isBefore(_ left: Event, _ right: Event) -> Bool {
+  /// Static, so that `self` isn't copied for each comparison in a debug build.
+  private static func isBefore(_ left: Event, _ right: Event) -> Bool {
     left.time != right.time ? left.time < right.time : left.order < right.order
   }
 
@@ -165,7 +170,8 @@ struct FleetSimulation {
     var parent = 0
     while true {
       var least = parent
-      for child in [2 * parent + 1, 2 * parent + 2] where child < heap.count && isBefore(heap[child], heap[least]) {
+      for child in [2 * parent + 1, 2 * parent + 2] where child < heap.count && Self.isBefore(heap[child], heap[least])
+      {
         least = child
       }
       if least == parent { return first }
@@ -214,7 +220,7 @@ struct FleetSimulation {
       send(agent, now: now)
     }
     if let deadline = budget.nextDeadline(now: at(now)), budget.waitingCount > 0 {
-      let time = max(Double(deadline.nanoseconds) / 1e9, now + 0.005)
+      let time = max(Double(deadline.nanoseconds) / 1e9, now + 0.01)
       if time < wakeAt || wakeAt <= now {
         wakeAt = time
         schedule(.wake, at: time)

@@ -121,6 +121,18 @@ import Testing
     #expect(when >= at(34) && when <= at(40), "ages to the top after 30 s, and its fleet is behind by then: \(when)")
   }
 
+  @Test("Ageing moves a request up the line, but not into the reserve")
+  func agedReserve() {
+    var configuration = BudgetConfiguration.plain(requests: 600, burst: .seconds(6))
+    configuration.reservePercent = 5
+    configuration.ageing = .seconds(10)
+    var budget = GroupBudget(configuration: configuration, now: .zero)
+    for number in 0..<3_000 { _ = budget.submit(request(UInt64(number)), now: .zero) }
+    _ = budget.run(from: .zero, to: at(120))
+    #expect(budget.waitingCount > 0)
+    #expect(budget.units(.requests, at: at(120)) >= 28)
+  }
+
   @Test("Above 80 % use the reserve is for the most urgent class; below it anybody may have it")
   func reserve() {
     var configuration = BudgetConfiguration.plain(requests: 600, burst: .seconds(6))

@@ -296,6 +296,53 @@ import Testing
     #expect(budget.units(.requests, at: at(1_900)) == 1_000, "2 % of the depth come back a minute")
   }
 
+  @Test("A 429 that requests larger than their estimates explain is taken back once they have told their size")
+  func acquittal() {
+    var generator = SeededGenerator(seed: 6)
+    var budget = GroupBudget(configuration: .plain(input: 600_000, burst: .seconds(5)), now: .zero)
+    for number in 1...10 as ClosedRange<UInt64> { _ = budget.submit(request(number, input: 1_000), now: at(20)) }
+    #expect(granted(budget.advance(now: at(20))).count == 10)
+    // 10,000 of 50,000 are charged here, 60,000 upstream.
+    _ = budget.reject(
+      GrantID(client: "pod", number: 10), verdict: .rateLimited(retryAfter: .seconds(1)),
+      headers: headers(date: 20, limit: 600_000, remaining: 0), now: at(20), using: &generator)
+    #expect(budget.report(now: at(20)).dimensions[0].targetPercent == 90)
+    for number in 1...9 as ClosedRange<UInt64> {
+      budget.settle(
+        GrantID(client: "pod", number: number), usage: Usage(input: 6_000, output: 1), isFinal: true, now: at(22))
+    }
+    _ = budget.advance(now: at(31))
+    #expect(budget.report(now: at(31)).dimensions[0].targetPercent == 100)
+  }
+
+  @Test("A request that is refused although more remains than it asked for asks for twice that, and isn't sent before")
+  func enlarged() {
+    var generator = SeededGenerator(seed: 7)
+    var budget = GroupBudget(configuration: .plain(input: 600_000, burst: .seconds(10)), now: .zero)
+    _ = budget.submit(request(1, input: 1_000), now: .zero)
+    #expect(granted(budget.advance(now: .zero)).count == 1)
+    _ = budget.reject(
+      GrantID(client: "pod", number: 1), verdict: .rateLimited(retryAfter: .seconds(1)),
+      headers: headers(date: 0, limit: 600_000, remaining: 20_000), now: .zero, using: &generator)
+    #expect(budget.report(now: .zero).dimensions[0].targetPercent == 100, "the rate wasn't the cause")
+    let again = budget.run(from: at(0.1), to: at(60)).first { !granted([$0.outcome]).isEmpty }
+    // 20,500 (remaining is rounded) and 10,000 a second: 40,000 after 1.95 s.
+    #expect(again.map { at(1.9) <= $0.time && $0.time <= at(2.5) } == true, "\(String(describing: again?.time))")
+    #expect(budget.totalCharged(.inputTokens) == 40_000)
+  }
+
+  @Test("A large request that upstream's headers have shown already is charged once, not twice")
+  func chargedOnce() {
+    var budget = GroupBudget(configuration: .plain(input: 600_000), now: .zero)
+    _ = budget.submit(request(1, input: 1_000), now: .zero)
+    #expect(granted(budget.advance(now: .zero)).count == 1)
+    budget.observe(headers(date: 0, limit: 600_000, remaining: 500_000), now: .zero)
+    #expect(budget.units(.inputTokens, at: .zero) == 500_500)
+    budget.settle(GrantID(client: "pod", number: 1), usage: Usage(input: 100_000, output: 1), isFinal: true, now: at(1))
+    // Full when it is settled, less the 99,000 that come in addition; not 500,500 + 10,000 - 99,000.
+    #expect(budget.units(.inputTokens, at: at(1)) == 501_000)
+  }
+
   @Test("After idle time use grows by half a minute's use a minute at most; a ramp 429 halves the slope")
   func ramp() {
     var configuration = BudgetConfiguration.plain(input: 6_000_000, burst: .seconds(1))

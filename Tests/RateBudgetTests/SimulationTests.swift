@@ -1,25 +1,41 @@
+import Foundation
 import RateBudget
 import Testing
 
-/// Closed loops against an upstream that was written independently, with the gates of the issue.
+/// Closed loops against an upstream that was written independently, with the gates of the issue, each over several seeds:
 ///
-/// Where nothing else is said: use of the binding limit at least 0.99 of the target, 429s below 0.1 % of the attempts
-/// (0.5 % where output binds), no 60 s above the limit by more than 1 %, the whole time not above the target by more than
-/// that, Jain's index of the fleets 0.95. Gates that aren't met yet are known issues: the run prints them, and a looser
-/// gate holds what has been reached.
+/// - use of the binding limit at least 0.99 of the target (95 % of the limit; output 90 %), and not above it by more than
+///   1 % of the limit;
+/// - 429s below 0.1 % of the attempts (0.5 % where output binds);
+/// - no 60 s above the limit by more than 1 %;
+/// - Jain's index of two equal fleets at least 0.95;
+/// - never 15 s, a lease, without an admission.
+///
+/// Measured from 90 s on. What the design prescribes is over then: 15 s of learning, in which a new coordinator grants a
+/// twentieth of the limit, then the reserve of 2.5 s that is set aside once. For 150 s at least: a single request is up
+/// to 150,000 tokens, two seconds' worth of these limits (4.5 s' worth where 20 pods share 2 M), and whether one falls
+/// just before or just after the end of the window mustn't decide. Where the
+/// budget can't know sizes beforehand it is 210 s.
+///
+/// `SIMULATION_SEEDS=40 swift test --filter SimulationTests` runs more seeds.
 @Suite struct SimulationTests {
   typealias Settings = FleetSimulation.Settings
 
+  /// The seeds of each case: 1 to 5, or to the number in the environment.
+  static let seeds: [UInt64] = {
+    let count = ProcessInfo.processInfo.environment["SIMULATION_SEEDS"].flatMap { UInt64($0) } ?? 5
+    return Array(1...max(count, 1))
+  }()
+
   /// A Start-tier organisation: 20 pods, small limits, so that single requests weigh much.
   private static func small() -> Settings {
-    var settings = Settings()
+    var settings = middle()
     settings.pods = 20
     settings.agentsPerPod = 10
     settings.requestLimit = 1_000
     settings.inputLimit = 2_000_000
     settings.outputLimit = 400_000
-    // Single requests are up to 7.5 % of a minute: only a longer time averages them out.
-    settings.end = 300
+    settings.end = 330
     return settings
   }
 
@@ -30,39 +46,48 @@ import Testing
     settings.requestLimit = 5_000
     settings.inputLimit = 5_000_000
     settings.outputLimit = 1_000_000
-    settings.end = 150
+    // As upstream's own estimate.
+    settings.sizeError = 0.2
+    settings.warmUp = 90
+    settings.end = 240
     return settings
   }
 
+  /// Holds a result to the gates. `foreign` is what others use, in parts of the limit.
   private func check(
     _ name: String, _ result: FleetSimulation.Result, isOutputBound: Bool = false, foreign: Double = 0,
     location: SourceLocation = #_sourceLocation
   ) {
-    print("simulation: \(name): \(result)")
     let target = isOutputBound ? 0.90 : 0.95
     let use = (isOutputBound ? result.outputUse : result.inputUse) + foreign
-    #expect(use >= 0.95 * target, sourceLocation: location)
-    withKnownIssue("the gate is 0.99 of the target", isIntermittent: true) {
-      #expect(use >= 0.99 * target, sourceLocation: location)
-    }
-    // Use by others is known to a few percent of the limit only; upstream's own bucket carries the difference.
-    #expect(use <= (foreign > 0 ? 1.0 : target + 0.01), sourceLocation: location)
-    #expect(result.peak + foreign <= (foreign > 0 ? 1.08 : 1.03), sourceLocation: location)
-    withKnownIssue("the gate is 1 % above the limit", isIntermittent: true) {
-      #expect(result.peak + foreign <= 1.01, sourceLocation: location)
-    }
+    let figures = [use / target, result.peak + foreign, result.fairness].map { ($0 * 10_000).rounded() / 10_000 }
+    print(
+      "simulation: \(name): use/target \(figures[0]), 429 share \(result.refusedShare), 60 s peak \(figures[1]),",
+      "Jain \(figures[2]), longest gap \((result.gap * 10).rounded() / 10) s")
+    #expect(use >= 0.99 * target, sourceLocation: location)
+    #expect(use <= target + 0.01, sourceLocation: location)
+    #expect(result.peak + foreign <= 1.01, sourceLocation: location)
     #expect(result.refusedShare < (isOutputBound ? 0.005 : 0.001), sourceLocation: location)
     #expect(result.fairness >= 0.95, sourceLocation: location)
     #expect(result.gap <= 15, "a lease without an admission is a standstill", sourceLocation: location)
   }
 
-  @Test("20 pods of a small organisation use 95 % of the input limit", arguments: [1] as [UInt64])
+  @Test("20 pods of a small organisation use 95 % of the input limit", arguments: seeds)
   func twenty(seed: UInt64) {
     var simulation = FleetSimulation(Self.small(), seed: seed)
     check("20 pods, seed \(seed)", simulation.run())
   }
 
-  @Test("1,000 pods use 95 % of the input limit", arguments: [4] as [UInt64])
+  @Test("200 pods whose bodies can't be read use 95 % of the input limit", arguments: seeds)
+  func twoHundredBlind(seed: UInt64) {
+    var settings = Self.middle()
+    settings.sizeError = nil
+    settings.end = 300
+    var simulation = FleetSimulation(settings, seed: seed)
+    check("200 pods, sizes unknown, seed \(seed)", simulation.run())
+  }
+
+  @Test("1,000 pods use 95 % of the input limit", arguments: seeds)
   func thousand(seed: UInt64) {
     var settings = Self.middle()
     settings.pods = 1_000
@@ -71,9 +96,7 @@ import Testing
     check("1,000 pods, seed \(seed)", simulation.run())
   }
 
-  @Test(
-    "Hot pods with ten times the work, and a bucket upstream that is no deeper than ours",
-    arguments: [5] as [UInt64])
+  @Test("Hot pods with ten times the work, and a bucket upstream that is no deeper than ours", arguments: seeds)
   func hotAndShallow(seed: UInt64) {
     var settings = Self.middle()
     settings.depthSeconds = 5
@@ -82,7 +105,7 @@ import Testing
     check("hot, shallow, seed \(seed)", simulation.run())
   }
 
-  @Test("Everybody wishes at the same moments, 20 s apart", arguments: [7] as [UInt64])
+  @Test("Everybody wishes at the same moments, 20 s apart", arguments: seeds)
   func bursts(seed: UInt64) {
     var settings = Self.middle()
     settings.burstPeriod = 20
@@ -91,72 +114,75 @@ import Testing
   }
 
   @Test(
-    "A pod dies each second, its streams cut and never settled; upstream's clock is two minutes off",
-    arguments: [-120] as [Double])
-  func dyingPods(skew: Double) {
+    "A pod dies each second, its streams cut and never settled; upstream's clock is two minutes off, either way",
+    arguments: seeds)
+  func dyingPods(seed: UInt64) {
     var settings = Self.middle()
-    settings.skew = skew
-    settings.faults = (20..<145).map { (Double($0), .killPod) }
-    var simulation = FleetSimulation(settings, seed: 9)
-    check("dying pods, skew \(skew)", simulation.run())
+    settings.skew = seed.isMultiple(of: 2) ? 120 : -120
+    settings.faults = (20..<235).map { (Double($0), .killPod) }
+    var simulation = FleetSimulation(settings, seed: seed)
+    check("dying pods, skew \(settings.skew), seed \(seed)", simulation.run())
   }
 
-  @Test("Limits are halved, and tripled later, while everything runs")
-  func limits() {
+  @Test("Limits are halved, and tripled later, while everything runs", arguments: seeds)
+  func limits(seed: UInt64) {
     var settings = Self.middle()
-    settings.faults = [(90, .limits(0.5)), (120, .limits(3))]
-    settings.end = 150
+    settings.faults = [(120, .limits(0.5)), (180, .limits(3))]
     settings.agentsPerPod = 8
     // So little output that input binds even while the streams of the old limit live on.
     settings.meanOutput = 300
-    var simulation = FleetSimulation(settings, seed: 10)
-    check("limits changed", simulation.run())
-  }
-
-  @Test("Others begin to use a fifth of the input limit: within three minutes their part is left to them")
-  func foreign() {
-    var settings = Self.small()
-    settings.faults = [(60, .foreign(0.2))]
-    settings.warmUp = 240
-    settings.end = 420
-    var simulation = FleetSimulation(settings, seed: 11)
-    check("foreign load", simulation.run(), foreign: 0.2)
-  }
-
-  @Test("Output-bound: streams are let in by their rate: 90 % of the limit", arguments: [5.0])
-  func outputBound(depth: Double) {
-    var settings = Self.middle()
-    settings.meanInput = 3_000
-    settings.meanOutput = 2_500
-    settings.depthSeconds = depth
-    settings.warmUp = 90
-    settings.end = 240
-    var simulation = FleetSimulation(settings, seed: 12)
-    check("output-bound, depth \(depth)", simulation.run(isOutputBound: true), isOutputBound: true)
+    var simulation = FleetSimulation(settings, seed: seed)
+    check("limits changed, seed \(seed)", simulation.run())
   }
 
   @Test(
-    "The coordinator is gone for 20 s: work goes on, nothing is overrun, and a lease after the next one all is well")
-  func coordinatorLoss() {
+    "Others begin to use a fifth of the input limit: within three minutes their part is left to them", arguments: seeds)
+  func foreign(seed: UInt64) {
+    var settings = Self.small()
+    settings.faults = [(60, .foreign(0.2))]
+    settings.warmUp = 240
+    settings.end = 450
+    var simulation = FleetSimulation(settings, seed: seed)
+    check("foreign load, seed \(seed)", simulation.run(), foreign: 0.2)
+  }
+
+  @Test("Output-bound: streams are let in by their rate: 90 % of the limit", arguments: seeds)
+  func outputBound(seed: UInt64) {
     var settings = Self.middle()
-    settings.warmUp = 60
-    settings.end = 170
-    settings.faults = [(70, .loseCoordinator), (90, .newCoordinator)]
-    var simulation = FleetSimulation(settings, seed: 13)
+    settings.meanInput = 3_000
+    settings.meanOutput = 2_500
+    // No deeper than ours, or a minute's worth.
+    settings.depthSeconds = seed.isMultiple(of: 2) ? 60 : 5
+    var simulation = FleetSimulation(settings, seed: seed)
+    check(
+      "output-bound, depth \(settings.depthSeconds), seed \(seed)", simulation.run(isOutputBound: true),
+      isOutputBound: true)
+  }
+
+  @Test(
+    "The coordinator is gone for 20 s: work goes on, nothing is overrun, and a lease after the next one all is well",
+    arguments: seeds)
+  func coordinatorLoss(seed: UInt64) {
+    var settings = Self.middle()
+    settings.faults = [(120, .loseCoordinator), (140, .newCoordinator)]
+    settings.end = 350
+    var simulation = FleetSimulation(settings, seed: seed)
     let result = simulation.run()
     let upstream = simulation.upstream
-    let figures = [(60, 70), (70, 75), (75, 85), (85, 90), (90, 105), (105, 120), (120, 135), (105, 170)].map {
-      "\($0): \(upstream.inputUse(from: $0.0, to: $0.1))"
+    func use(_ from: Int, _ to: Int) -> Double {
+      (upstream.inputUse(from: from, to: to) / 0.95 * 1_000).rounded() / 1_000
     }
-    print("simulation: coordinator lost: \(result) \(figures)")
+    print(
+      "simulation: coordinator lost, seed \(seed): use/target alone \(use(120, 135)), decaying \(use(135, 140)), learning",
+      "\(use(140, 155)), the 15 s after that \(use(155, 170)), all after that \(use(155, 350)); 429 share",
+      "\(result.refusedShare), 60 s peak \(result.peak), Jain \(result.fairness), longest gap \(result.gap) s")
     #expect(result.peak <= 1.01)
     #expect(result.refusedShare < 0.001)
-    #expect(upstream.admissions.contains { (70.0...71.0).contains($0) }, "requests flow within a second of the loss")
-    #expect(result.gap <= 5)
-    #expect(upstream.inputUse(from: 70, to: 85) >= 0.6 * 0.95, "the last share, for one lease")
-    let recovered = upstream.inputUse(from: 105, to: 170)
-    #expect(recovered >= 0.95 * 0.95, "one lease after the new coordinator began")
-    withKnownIssue("the gate is 0.99 of the target", isIntermittent: true) { #expect(recovered >= 0.99 * 0.95) }
+    #expect(upstream.admissions.contains { (120.0...121.0).contains($0) }, "requests flow within a second of the loss")
+    #expect(result.gap <= 15)
+    #expect(use(120, 135) >= 0.6, "the last share, for one lease")
+    #expect(use(155, 170) >= 0.9, "one lease after the new coordinator began")
+    #expect(use(155, 350) >= 0.99)
     #expect(result.fairness >= 0.95)
   }
 
