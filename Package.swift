@@ -45,7 +45,9 @@ let package = Package(
     .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"]), .brew(["curl"])]),
     .target(name: "CCurlShim", dependencies: ["CCurl"]),
     .target(name: "KubernetesClient", dependencies: ["KubernetesCore", "CCurl", "CCurlShim"]),
-    .target(name: "KubernetesConfiguration", dependencies: [
+    .target(
+      name: "KubernetesConfiguration",
+      dependencies: [
         "KubernetesCore", "KubernetesClient", "YAML",
         .product(name: "Subprocess", package: "swift-subprocess"),
         .product(name: "SystemPackage", package: "swift-system", condition: .when(platforms: [.linux])),

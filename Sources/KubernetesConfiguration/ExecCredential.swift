@@ -82,3 +82,8 @@ struct ExecCredential {
     return "{\"apiVersion\":\(jsonString(plugin.apiVersion)),\"kind\":\"ExecCredential\",\"spec\":{\(spec)}}"
   }
 }
+
+/// `text` as a JSON string with its quotes.
+private func jsonString(_ text: String) -> String {
+  String(decoding: JSONValue.string(text).text, as: UTF8.self)
+}

@@ -185,7 +185,7 @@ extension Kubeconfig {
     let groups = try user.texts("as-groups")
     let uid = try user.text("as-uid")
     let extra = try user.entry("as-user-extra").map { entry in
-      entry.pairs().map { Impersonation.Extra(name: $0.name, values: try entry.texts($0.name)) }
+      try entry.pairs().map { Impersonation.Extra(name: $0.name, values: try entry.texts($0.name)) }
     }
     guard let name = try user.text("as") else {
       if groups.isEmpty, uid == nil, extra == nil { return nil }

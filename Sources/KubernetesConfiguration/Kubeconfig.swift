@@ -39,8 +39,10 @@ struct Kubeconfig {
         guard let name = try item.text("name") else { throw misconfigured("\(item.place) has no name. Give it one.") }
         let place = "\(kind.rawValue) \"\(name)\" in \(file)"
         // An entry without content is legal: a user without credentials.
-        let entry = try item.entry(kind.rawValue, place: place) ?? YAMLEntry(
-          YAMLNode(.mapping([]), line: 1), place: place, file: file)
+        let entry =
+          try item.entry(kind.rawValue, place: place)
+          ?? YAMLEntry(
+            YAMLNode(.mapping([]), line: 1), place: place, file: file)
         if entries[kind]?[name] == nil { entries[kind]?[name] = entry }
       }
     }

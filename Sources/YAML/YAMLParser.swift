@@ -152,8 +152,9 @@ package final class YAMLParser {
       // Any tag but those of the core schema's values means a text; these leave a plain scalar what it is.
       let isPlain =
         scalar.style == YAML_PLAIN_SCALAR_STYLE
-        && (scalar.tag == nil || (string(scalar.tag) ?? "").hasPrefix(Self.corePrefix)
-          && string(scalar.tag) != Self.corePrefix + "str")
+        && (scalar.tag == nil
+          || (string(scalar.tag) ?? "").hasPrefix(Self.corePrefix)
+            && string(scalar.tag) != Self.corePrefix + "str")
       return Event(kind: .scalar(text, isPlain: isPlain), anchor: string(scalar.anchor), line: line)
     case YAML_SEQUENCE_START_EVENT:
       return Event(kind: .sequenceStart, anchor: string(event.data.sequence_start.anchor), line: line)

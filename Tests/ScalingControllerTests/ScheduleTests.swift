@@ -12,7 +12,7 @@ struct ScheduleTests {
   ) throws -> MetricReading {
     let query = ScheduleQuery(
       timeZone: zone, start: try CronSchedule(start), end: try CronSchedule(end), replicas: 20)
-    return query.collected(at: try Timestamp(rfc3339: now), zones: FoundationTimeZones()).reading
+    return query.collected(at: try Timestamp(rfc3339: now), zones: SystemTimeZones()).reading
   }
 
   @Test(
@@ -56,7 +56,7 @@ struct ScheduleTests {
     let noon = ScheduleQuery(
       timeZone: "Europe/Berlin", start: try CronSchedule("0 10 * * *"), end: try CronSchedule("0 13 * * *"),
       replicas: 35
-    ).collected(at: now, zones: FoundationTimeZones()).reading
+    ).collected(at: now, zones: SystemTimeZones()).reading
     let metrics = ["day", "noon"].map { MetricSpec(name: $0, source: .schedule, target: .replicas) }
     let spec = DecisionSpec(minReplicas: 5, maxReplicas: 100, metrics: metrics, behavior: .immediate)
     let plan = ScalingDecision.decide(

@@ -39,7 +39,8 @@ import Testing
     "MockClaude": ["FoundationEssentials", "Foundation"],
     "MockClaudeServer": ["MockClaude", "CZlib", "NIOCore", "NIOHTTP1", "NIOPosix", "Glibc", "Musl", "Darwin"],
     "MockClaudeCommand": [
-      "ArgumentParser", "KubernetesCore", "MockClaude", "MockClaudeServer", "UnixSignals", "YAML", "FoundationEssentials", "Foundation",
+      "ArgumentParser", "KubernetesCore", "MockClaude", "MockClaudeServer", "UnixSignals", "YAML",
+      "FoundationEssentials", "Foundation",
     ],
     "mock-claude": ["ArgumentParser", "MockClaudeCommand"],
     "SwarmCoordination": [

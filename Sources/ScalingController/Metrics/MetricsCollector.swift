@@ -28,7 +28,7 @@ package struct MetricsCollector: Sendable {
   /// Makes a collector.
   package init(
     podMetrics: PodMetricsSource, adapters: MetricsAdapters, prometheus: PrometheusSource,
-    zones: any TimeZoneOffsets = FoundationTimeZones(), time: any TimeSource
+    zones: any TimeZoneOffsets = SystemTimeZones(), time: any TimeSource
   ) {
     self.podMetrics = podMetrics
     self.adapters = adapters

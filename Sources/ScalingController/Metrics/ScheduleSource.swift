@@ -1,5 +1,3 @@
-// The full Foundation: only its time zones know names such as Europe/Berlin on every platform.
-import Foundation
 package import KubernetesCore
 package import ScalingAPI
 import ScalingDecision
@@ -8,19 +6,6 @@ import ScalingDecision
 package protocol TimeZoneOffsets: Sendable {
   /// The offset of the zone called `name` at each moment; nil when there is no such zone.
   func offset(ofZone name: String) -> (@Sendable (Timestamp) -> Int)?
-}
-
-/// The time zones of the IANA database, as Foundation carries it.
-package struct FoundationTimeZones: TimeZoneOffsets {
-  /// Makes the source.
-  package init() {}
-
-  package func offset(ofZone name: String) -> (@Sendable (Timestamp) -> Int)? {
-    guard let zone = TimeZone(identifier: name) else { return nil }
-    return { moment in
-      zone.secondsFromGMT(for: Date(timeIntervalSince1970: TimeInterval(moment.secondsSinceEpoch)))
-    }
-  }
 }
 
 /// A schedule of a spec with its texts read.
@@ -47,7 +32,8 @@ package struct ScheduleQuery: Hashable, Sendable {
     guard let offset = zones.offset(ofZone: timeZone) else {
       return CollectedMetric(
         .unavailable(.misconfigured),
-        failure: "the time zone \"\(timeZone)\" is unknown here; write an IANA name such as Europe/Berlin or UTC")
+        failure: "the time zone \"\(timeZone)\" is unknown here; write an IANA name such as Europe/Berlin or UTC; "
+          + "if it is one, the system lacks its time zone database (package tzdata)")
     }
     let window = CronSchedule.window(start: start, end: end, at: now, offset: offset)
     return CollectedMetric(.schedule(replicas: window.isOpen ? replicas : nil, until: window.nextTransition))

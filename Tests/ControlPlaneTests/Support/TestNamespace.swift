@@ -90,6 +90,15 @@ struct TestNamespace: Sendable {
     return Int(try await api.client.scale(of: gvr, ObjectKey(namespace: name, name: deployment)).replicas)
   }
 
+  /// `metadata.generation` of a Deployment: how many times its spec has changed.
+  func generation(of deployment: String) async throws -> Int64 {
+    let text = try await api.send(.get, "/apis/apps/v1/namespaces/\(name)/deployments/\(deployment)")
+    guard let generation = try JSONValue(parsing: Array(text.utf8))[path: ["metadata", "generation"]]?.intValue else {
+      throw KubernetesError(.invalid, "the Deployment \(deployment) has no generation")
+    }
+    return generation
+  }
+
   /// Sets `spec.replicas` of a Deployment by hand.
   func setReplicas(of deployment: String, to replicas: Int) async throws {
     try await api.send(
