@@ -1,4 +1,5 @@
 package import ArgumentParser
+import KubernetesCore
 import MockClaude
 import MockClaudeServer
 import UnixSignals
