@@ -223,6 +223,7 @@ let package = Package(
       name: "ObservabilityTests",
       dependencies: ["Observability", .product(name: "Logging", package: "swift-log")]),
     .testTarget(name: "KubernetesCoreTests", dependencies: ["KubernetesCore", "TestSupport"]),
+    .testTarget(name: "YAMLTests", dependencies: ["YAML", "KubernetesCore"]),
     .testTarget(
       name: "KubernetesProtobufTests", dependencies: ["KubernetesProtobuf", "KubernetesCore", "TestSupport"]),
     .testTarget(

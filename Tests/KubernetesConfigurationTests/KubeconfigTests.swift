@@ -362,7 +362,7 @@ struct KubeconfigSyntaxTests {
     "The error names the file and the line, and never quotes what stands there",
     arguments: [
       ("users:\n- name: [s3cret\n", "at line 3"), ("a: 1\n\tb: s3cret\n", "at line 2"),
-      ("a: 1\na: s3cret\n", "\"a\" stands twice"),
+      ("a: 1\na: s3cret\n", "the same field stands here twice: a at line 2"),
     ])
   func syntax(text: String, place: String) throws {
     let files = try Files(["config": text])
