@@ -106,6 +106,11 @@ package final class MetricsRegistry: Sendable {
     }
   }
 
+  /// Forgets one sample.
+  package func remove(_ name: String, _ labels: [String]) {
+    state.withLock { _ = $0.samples[name]?.removeValue(forKey: labels) }
+  }
+
   /// Forgets every sample whose labels begin with `prefix`: an object that is gone must not haunt the graphs.
   package func removeSeries(withLabelPrefix prefix: [String]) {
     state.withLock { state in

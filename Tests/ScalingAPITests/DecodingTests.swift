@@ -68,7 +68,7 @@ struct DecodingTests {
       conditions: [
         .init(type: ScalingGroup.ConditionType.ableToScale, status: .known(.true), reason: "ReadyForNewScale")
       ],
-      history: .init(version: 1, state: ["up": [[4, 17]], "tag": "x"]))
+      history: .init(version: 1, state: PackedJSON(["up": [[4, 17]], "tag": "x"])))
     let bytes = try KubernetesJSON.encode(object)
     #expect(try KubernetesJSON.decode(SwarmAutoscaler.self, from: bytes) == object)
   }

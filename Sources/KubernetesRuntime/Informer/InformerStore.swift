@@ -15,8 +15,14 @@ package enum StoreChange: Hashable, Sendable {
 ///
 /// Readers get values; the store changes under the informer's hand only.
 package final class InformerStore<Object: WatchedObject>: Sendable {
+  /// An object in a box of its own: a dictionary keeps a quarter to a half of its places free, and objects are large.
+  private final class Box: Sendable {
+    let object: Object
+    init(_ object: Object) { self.object = object }
+  }
+
   private struct State {
-    var objects: [ObjectKey: Object] = [:]
+    var objects: [ObjectKey: Box] = [:]
     var namespaces: [String: Set<ObjectKey>] = [:]
     var indexed: [String: Set<ObjectKey>] = [:]
     /// During a list: the keys that its pages have named so far.
@@ -32,7 +38,7 @@ package final class InformerStore<Object: WatchedObject>: Sendable {
   }
 
   /// The object called `key`.
-  package subscript(key: ObjectKey) -> Object? { state.withLock { $0.objects[key] } }
+  package subscript(key: ObjectKey) -> Object? { state.withLock { $0.objects[key]?.object } }
 
   /// The number of objects.
   package var count: Int { state.withLock { $0.objects.count } }
@@ -57,7 +63,7 @@ package final class InformerStore<Object: WatchedObject>: Sendable {
   package func count(indexedBy value: String) -> Int { state.withLock { $0.indexed[value]?.count ?? 0 } }
 
   private static func sorted(_ keys: some Sequence<ObjectKey>, in state: State) -> [Object] {
-    keys.sorted().compactMap { state.objects[$0] }
+    keys.sorted().compactMap { state.objects[$0]?.object }
   }
 
   /// Takes in an object's state; no change when it is the one already there.
@@ -65,7 +71,7 @@ package final class InformerStore<Object: WatchedObject>: Sendable {
     let key = object.key
     return state.withLock { state in
       state.listed?.insert(key)
-      guard let old = state.objects[key] else {
+      guard let old = state.objects[key]?.object else {
         insert(object, key, &state)
         return [.added]
       }
@@ -80,7 +86,7 @@ package final class InformerStore<Object: WatchedObject>: Sendable {
   /// Removes the object of the same key.
   func delete(_ object: Object) -> [StoreChange] {
     state.withLock { state in
-      guard let old = state.objects[object.key] else { return [] }
+      guard let old = state.objects[object.key]?.object else { return [] }
       remove(old, object.key, &state)
       return [.deleted]
     }
@@ -96,14 +102,14 @@ package final class InformerStore<Object: WatchedObject>: Sendable {
       state.listed = nil
       let gone = state.objects.keys.filter { !listed.contains($0) }.sorted()
       for key in gone {
-        if let object = state.objects[key] { remove(object, key, &state) }
+        if let object = state.objects[key]?.object { remove(object, key, &state) }
       }
       return gone
     }
   }
 
   private func insert(_ object: Object, _ key: ObjectKey, _ state: inout State) {
-    state.objects[key] = object
+    state.objects[key] = Box(object)
     state.namespaces[key.namespace, default: []].insert(key)
     for value in index(object) { state.indexed[value, default: []].insert(key) }
   }

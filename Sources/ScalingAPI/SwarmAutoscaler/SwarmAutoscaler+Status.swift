@@ -62,11 +62,11 @@ extension SwarmAutoscaler {
   package struct DecisionHistory: Hashable, Sendable, Codable {
     /// The format of the state.
     package var version: Int32?
-    /// The state; opaque.
-    package var state: JSONValue?
+    /// The state; opaque. Packed, as the cache holds one for each autoscaler and only a restart reads it.
+    package var state: PackedJSON?
 
     /// Makes a value; what is left out is absent from the JSON.
-    package init(version: Int32? = nil, state: JSONValue? = nil) {
+    package init(version: Int32? = nil, state: PackedJSON? = nil) {
       self.version = version
       self.state = state
     }

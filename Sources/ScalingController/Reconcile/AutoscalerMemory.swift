@@ -15,8 +15,10 @@ package struct AutoscalerMemory: Sendable {
   package var told: Told?
   /// The status that was last written or read, which the next patch is computed against.
   package var status: SwarmAutoscaler.Status?
-  /// Since when each condition has its status.
+  /// When the history was last written.
   package var lastHistoryWrite: MonotonicTime?
+  /// The binding step that the metrics show; nil when they may show any.
+  package var shownStep: BindingStep?
 
   /// What was last told.
   package struct Told: Hashable, Sendable {
@@ -30,7 +32,7 @@ package struct AutoscalerMemory: Sendable {
   package init(restoring autoscaler: SwarmAutoscaler) {
     uid = autoscaler.metadata.uid
     status = autoscaler.status
-    state = autoscaler.status?.history?.state.flatMap(DecisionState.init(json:)) ?? DecisionState()
+    state = (autoscaler.status?.history?.state?.value).flatMap(DecisionState.init(json:)) ?? DecisionState()
   }
 }
 
@@ -47,7 +49,13 @@ extension DecisionState {
 
 /// The memories of all autoscalers. A key is worked on by one worker at a time, so a memory is taken and put back.
 package final class AutoscalerMemories: Sendable {
-  private let memories = Mutex<[ObjectKey: AutoscalerMemory]>([:])
+  /// Each in a box of its own: a dictionary keeps a quarter to a half of its places free, and a memory is large.
+  private final class Box: Sendable {
+    let memory: AutoscalerMemory
+    init(_ memory: AutoscalerMemory) { self.memory = memory }
+  }
+
+  private let memories = Mutex<[ObjectKey: Box]>([:])
 
   /// Makes an empty store.
   package init() {}
@@ -55,13 +63,13 @@ package final class AutoscalerMemories: Sendable {
   /// The memory of `autoscaler`; restored from its status when there is none, or it belonged to another object.
   package func take(_ autoscaler: SwarmAutoscaler) -> AutoscalerMemory {
     let key = autoscaler.metadata.key
-    if let found = memories.withLock({ $0[key] }), found.uid == autoscaler.metadata.uid { return found }
+    if let found = memories.withLock({ $0[key] })?.memory, found.uid == autoscaler.metadata.uid { return found }
     return AutoscalerMemory(restoring: autoscaler)
   }
 
   /// Keeps a memory.
   package func put(_ memory: AutoscalerMemory, for key: ObjectKey) {
-    memories.withLock { $0[key] = memory }
+    memories.withLock { $0[key] = Box(memory) }
   }
 
   /// Forgets an object that is gone.

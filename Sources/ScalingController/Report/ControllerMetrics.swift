@@ -47,7 +47,8 @@ package enum ControllerMetrics {
       proposedReplicas, .gauge, labels: namespaceAndName + ["metric", "role"],
       help: "Replica count that a metric proposes (demand) or allows (ceiling)."),
     .init(
-      bindingStep, .gauge, labels: namespaceAndName + ["step"], help: "1 for the step that had the last word."),
+      bindingStep, .gauge, labels: namespaceAndName + ["step"],
+      help: "1 for the step that had the last word; the others have no series."),
     .init(
       condition, .gauge, labels: namespaceAndName + ["type"], help: "1 while the condition is true, 0 otherwise."),
     .init(reconciles, .counter, labels: ["outcome"], help: "Passes over autoscalers by outcome."),

@@ -35,7 +35,7 @@ package struct PassReporter: Sendable {
   ) async -> Bool {
     tell(pass, &memory)
     let status = StatusReport.status(of: pass, previous: memory.status, state: memory.state)
-    count(pass, status, tookFrom: began)
+    count(pass, status, &memory, tookFrom: began)
     let isWritten = mayAct() ? await write(status, pass, &memory) : true
     onPass(pass)
     return isWritten
@@ -136,7 +136,9 @@ package struct PassReporter: Sendable {
 
   // MARK: Metrics
 
-  private func count(_ pass: Pass, _ status: SwarmAutoscaler.Status, tookFrom began: MonotonicTime) {
+  private func count(
+    _ pass: Pass, _ status: SwarmAutoscaler.Status, _ memory: inout AutoscalerMemory, tookFrom began: MonotonicTime
+  ) {
     let key = pass.autoscaler.metadata.key
     let labels = [key.namespace, key.name]
     registry.observe(ControllerMetrics.reconcileSeconds, (time.monotonicNow - began).secondsAsDouble)
@@ -149,16 +151,23 @@ package struct PassReporter: Sendable {
     }
     for condition in status.conditions ?? [] {
       registry.set(
-        ControllerMetrics.condition, to: condition.status?.text == "True" ? 1 : 0, labels + [condition.type ?? ""])
+        ControllerMetrics.condition, to: condition.status?.text == "True" ? 1 : 0,
+        [key.namespace, key.name, condition.type ?? ""])
     }
     guard let plan = pass.plan else { return }
-    for step in BindingStep.allCases {
-      registry.set(ControllerMetrics.bindingStep, to: step == plan.bindingStep ? 1 : 0, labels + [step.rawValue])
+    if memory.shownStep != plan.bindingStep {
+      // One series for each autoscaler, not one for each step: a thousand fleets would have sixteen thousand.
+      for step in memory.shownStep.map({ [$0] }) ?? BindingStep.allCases {
+        registry.remove(ControllerMetrics.bindingStep, [key.namespace, key.name, step.rawValue])
+      }
+      registry.set(ControllerMetrics.bindingStep, to: 1, [key.namespace, key.name, plan.bindingStep.rawValue])
+      memory.shownStep = plan.bindingStep
     }
     for proposal in plan.proposals {
       guard let replicas = proposal.replicas else { continue }
       registry.set(
-        ControllerMetrics.proposedReplicas, to: Double(replicas), labels + [proposal.name, proposal.role.rawValue])
+        ControllerMetrics.proposedReplicas, to: Double(replicas),
+        [key.namespace, key.name, proposal.name, proposal.role.rawValue])
     }
     if let written = plan.write {
       registry.increment(

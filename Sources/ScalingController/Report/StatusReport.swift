@@ -46,7 +46,8 @@ package enum StatusReport {
 
   private static func history(_ state: DecisionState) -> SwarmAutoscaler.DecisionHistory? {
     do {
-      return SwarmAutoscaler.DecisionHistory(version: historyVersion, state: try KubernetesJSON.value(of: state))
+      return SwarmAutoscaler.DecisionHistory(
+        version: historyVersion, state: PackedJSON(try KubernetesJSON.value(of: state)))
     } catch {
       return nil
     }
