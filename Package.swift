@@ -245,8 +245,8 @@ let package = Package(
     .testTarget(
       name: "ScalingControllerTests",
       dependencies: [
-        "ScalingController", "ScalingDecision", "ScalingAPI", "KubernetesCore", "KubernetesRuntime", "Observability",
-        "TestSupport",
+        "ScalingController", "ScalingDecision", "ScalingObservation", "ScalingAPI", "KubernetesCore",
+        "KubernetesRuntime", "Observability", "TestSupport",
         .product(name: "Logging", package: "swift-log"),
       ]),
     .testTarget(name: "RateBudgetTests", dependencies: ["RateBudget"]),

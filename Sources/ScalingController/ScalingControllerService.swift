@@ -61,11 +61,12 @@ package final class ScalingControllerService: Service {
   ///   - transport: Carries every request; it should order by priority.
   ///   - registry: Was made with `ControllerMetrics.families`.
   ///   - queryTransports: Makes the HTTP clients for Prometheus; nil: such metrics are unknown.
+  ///   - reports: What a coordinator knows of budgets and workers; nil: none runs, and such metrics are unknown.
   ///   - onPass: Sees every pass.
   package init(
     transport: any APITransport, configuration: Configuration, registry: MetricsRegistry, time: any TimeSource,
     logger: Logger, queryTransports: (any QueryTransportFactory)? = nil,
-    onPass: @escaping @Sendable (Pass) -> Void = { _ in }
+    reports: (any FleetReports)? = nil, onPass: @escaping @Sendable (Pass) -> Void = { _ in }
   ) {
     self.configuration = configuration
     self.registry = registry
@@ -103,14 +104,15 @@ package final class ScalingControllerService: Service {
     let collector = MetricsCollector(
       podMetrics: PodMetricsSource(
         client: client, time: time, lifetime: min(.seconds(5), configuration.settings.defaults.syncPeriod / 3)),
-      adapters: MetricsAdapters(client: client, discovery: discovery), prometheus: prometheus, time: time)
+      adapters: MetricsAdapters(client: client, discovery: discovery), prometheus: prometheus,
+      reports: reports, time: time)
     let targets = ScaleTargets(
       client: client, discovery: discovery, fieldManager: configuration.settings.fieldManager)
     let memories = self.memories
     makeReconciler = { mayAct in
       AutoscalerReconciler(
-        settings: configuration.settings, lookup: lookup, targets: targets, collector: collector, memories: memories,
-        reporter: reporter, time: time, mayAct: mayAct)
+        settings: configuration.settings, lookup: lookup, targets: targets, collector: collector, reports: reports,
+        memories: memories, reporter: reporter, time: time, mayAct: mayAct)
     }
     registry.onRender { [weak self] registry in self?.refresh(registry) }
   }

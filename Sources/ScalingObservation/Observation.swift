@@ -22,11 +22,18 @@ package enum Observation {
   }
 
   /// The input of a decision; `readings` has one entry for each of `metrics`, or is empty where none was read.
+  ///
+  /// What workers report is joined to their pods while it isn't older than `freshness`.
   package static func input(
     now: Timestamp, specReplicas: Int, statusReplicas: Int, pods: [Pod], metrics: [MetricSpec],
-    readings: [MetricReading], foreignWriter: ForeignWriter? = nil, olderRival: String? = nil
+    readings: [MetricReading], reports: FleetActivityReport? = nil, freshness: Duration = DecisionLimits().freshness,
+    foreignWriter: ForeignWriter? = nil, olderRival: String? = nil
   ) -> DecisionInput {
-    let workers = pods.map(WorkerObservation.init)
+    let workers = pods.map { pod in
+      var worker = WorkerObservation(pod)
+      worker.activity = reports?.activity(of: pod, now: now, freshness: freshness)
+      return worker
+    }
     return DecisionInput(
       now: now, specReplicas: specReplicas, statusReplicas: statusReplicas, workers: workers,
       readings: settled(readings, metrics, workers, now), foreignWriter: foreignWriter, olderRival: olderRival)

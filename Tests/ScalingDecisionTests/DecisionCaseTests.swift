@@ -6,8 +6,8 @@ import Testing
 /// One row of the table of production trouble (cases/decisions.md).
 ///
 /// Rows that a single pure decision can't show are tested where the rest of it lives: D36 (who is older) and D37
-/// (observedGeneration) in ScalingController's tests, D46 (two fleets share) and D47 (no extra call) in those of the
-/// coordinator, D45's first half (the throttle) in RateBudget's. What the core does for D36 and D45 is shown here.
+/// (observedGeneration) and D47 (no extra call) in ScalingController's tests, D46 (two fleets share) and D45's first half
+/// (the throttle) in RateBudget's. What the core does for D36 and D45 is shown here.
 struct DecisionCase: Sendable, CustomTestStringConvertible {
   let id: String
   let situation: String

@@ -15,16 +15,18 @@ package enum MetricQuery: Hashable, Sendable {
   case prometheus(ResolvedAutoscaler.Query)
   /// A count that holds at certain hours.
   case schedule(ScheduleQuery)
-  /// Nothing, and that is no trouble: a default metric counts only where somebody reports it.
-  case unreported
-  /// Nothing: another part supplies the number (budgets, reports of the embedded library).
-  case none
+  /// The work that the workers report; `onlyWhereReported`: that nobody reports any is no trouble (a default metric).
+  case workerBacklog(onlyWhereReported: Bool)
+  /// The load on the API budget of this name, from the coordinator's memory.
+  case budget(String)
 }
 
 /// Where to look: one target's pods.
 package struct MetricScope: Hashable, Sendable {
   /// The autoscaler's namespace.
   package var namespace: String
+  /// The autoscaler's name, by which budgets and reports are kept.
+  package var autoscaler: String
   /// The target's pod selector.
   package var podSelector: Selector
   /// Whether many targets share the namespace, so that one list of all its pods is cheaper than one list each.
@@ -36,10 +38,16 @@ package struct MetricScope: Hashable, Sendable {
   package var pods: [String]?
 
   /// Names a scope.
-  package init(namespace: String, podSelector: Selector, sharesNamespace: Bool, pods: [String]? = nil) {
+  package init(
+    namespace: String, autoscaler: String = "", podSelector: Selector, sharesNamespace: Bool, pods: [String]? = nil
+  ) {
     self.namespace = namespace
+    self.autoscaler = autoscaler
     self.podSelector = podSelector
     self.sharesNamespace = sharesNamespace
     self.pods = pods
   }
+
+  /// The autoscaler's key.
+  package var autoscalerKey: ObjectKey { ObjectKey(namespace: namespace, name: autoscaler) }
 }

@@ -22,17 +22,19 @@ package struct MetricsCollector: Sendable {
   private let podMetrics: PodMetricsSource
   private let adapters: MetricsAdapters
   private let prometheus: PrometheusSource
+  private let reports: (any FleetReports)?
   private let zones: any TimeZoneOffsets
   private let time: any TimeSource
 
-  /// Makes a collector.
+  /// Makes a collector; without `reports` budgets and the workers' backlog are unknown.
   package init(
     podMetrics: PodMetricsSource, adapters: MetricsAdapters, prometheus: PrometheusSource,
-    zones: any TimeZoneOffsets = SystemTimeZones(), time: any TimeSource
+    reports: (any FleetReports)? = nil, zones: any TimeZoneOffsets = SystemTimeZones(), time: any TimeSource
   ) {
     self.podMetrics = podMetrics
     self.adapters = adapters
     self.prometheus = prometheus
+    self.reports = reports
     self.zones = zones
     self.time = time
   }
@@ -77,12 +79,10 @@ package struct MetricsCollector: Sendable {
         return await prometheus.collect(query, namespace: scope.namespace)
       case .schedule(let schedule):
         return schedule.collected(at: time.wallNow, zones: zones)
-      case .unreported:
-        return CollectedMetric(.unavailable(.absent))
-      case .none:
-        return CollectedMetric(
-          .unavailable(.notYetRead),
-          failure: "no source of this controller version supplies this metric; it holds the count where it is")
+      case .workerBacklog(let onlyWhereReported):
+        return backlog(scope, onlyWhereReported: onlyWhereReported)
+      case .budget(let name):
+        return budget(name, scope)
       }
     } catch let error as KubernetesError {
       return Self.failed(error)
@@ -98,6 +98,29 @@ package struct MetricsCollector: Sendable {
       return CollectedMetric(Observation.reading(of: name, container: container, from: usage, pods: scope.pods))
     }
   }
+
+  private func budget(_ name: String, _ scope: MetricScope) -> CollectedMetric {
+    guard let reports else { return Self.withoutCoordinator }
+    guard let report = reports.budget(name, of: scope.autoscalerKey) else {
+      return CollectedMetric(
+        .unavailable(.notYetRead),
+        failure: "nothing is known yet of this fleet's load on the budget \(name); the count doesn't grow until it is")
+    }
+    return CollectedMetric(.budget(report))
+  }
+
+  private func backlog(_ scope: MetricScope, onlyWhereReported: Bool) -> CollectedMetric {
+    if let backlog = reports?.activity(of: scope.autoscalerKey)?.backlog { return CollectedMetric(.backlog(backlog)) }
+    if onlyWhereReported { return CollectedMetric(.unavailable(.absent)) }
+    guard reports != nil else { return Self.withoutCoordinator }
+    return CollectedMetric(
+      .unavailable(.notYetRead),
+      failure: "no worker has reported its work yet; the workers need the embedded library, or the metric a source")
+  }
+
+  private static let withoutCoordinator = CollectedMetric(
+    .unavailable(.notYetRead),
+    failure: "no coordinator runs that would supply this metric; it holds the count where it is")
 
   private func podValues(_ values: [MetricValue]) -> CollectedMetric {
     CollectedMetric(

@@ -54,10 +54,10 @@ extension MetricQuery {
       self = .schedule(
         ScheduleQuery(
           timeZone: timeZone, start: try CronSchedule(start), end: try CronSchedule(end), replicas: Int(replicas)))
-    case .backlog(.workers, _, onlyWhereReported: true):
-      self = .unreported
-    case .apiRate, .backlog(.workers, _, _):
-      self = .none
+    case .backlog(.workers, _, let onlyWhereReported):
+      self = .workerBacklog(onlyWhereReported: onlyWhereReported)
+    case .apiRate(let budget, _):
+      self = .budget(budget)
     }
   }
 

@@ -36,21 +36,23 @@ package struct AutoscalerReconciler: Sendable {
   private let lookup: any ClusterLookup
   private let targets: ScaleTargets
   private let collector: MetricsCollector
+  private let reports: (any FleetReports)?
   private let memories: AutoscalerMemories
   private let reporter: PassReporter
   private let time: any TimeSource
   private let mayAct: @Sendable () -> Bool
 
-  /// Makes a reconciler; `mayAct` tells whether we (still) lead.
+  /// Makes a reconciler; `mayAct` tells whether we (still) lead. Without `reports` no worker's work is known.
   package init(
     settings: Settings, lookup: any ClusterLookup, targets: ScaleTargets, collector: MetricsCollector,
-    memories: AutoscalerMemories, reporter: PassReporter, time: any TimeSource,
+    reports: (any FleetReports)? = nil, memories: AutoscalerMemories, reporter: PassReporter, time: any TimeSource,
     mayAct: @escaping @Sendable () -> Bool
   ) {
     self.settings = settings
     self.lookup = lookup
     self.targets = targets
     self.collector = collector
+    self.reports = reports
     self.memories = memories
     self.reporter = reporter
     self.time = time
@@ -86,6 +88,8 @@ package struct AutoscalerReconciler: Sendable {
   private func observe(_ pass: inout Pass, _ memory: inout AutoscalerMemory) async throws(Trouble) {
     let compiled = try compile(pass.autoscaler, &memory)
     pass.compiled = compiled
+    let expectsReports = reports?.activity(of: pass.autoscaler.metadata.key)?.expectsReports ?? false
+    pass.compiled?.decision.drain.expectsReports = expectsReports
     let namespace = pass.autoscaler.metadata.namespace
     let reference = compiled.resolved.target
     let target = try await targets.read(
@@ -95,7 +99,7 @@ package struct AutoscalerReconciler: Sendable {
     let rival = lookup.olderRival(of: pass.autoscaler)
     if rival == nil, needsMetrics(target.scale, compiled.decision, memory.state) {
       let scope = MetricScope(
-        namespace: namespace, podSelector: target.selector,
+        namespace: namespace, autoscaler: pass.autoscaler.metadata.name, podSelector: target.selector,
         sharesNamespace: lookup.autoscalerCount(inNamespace: namespace) >= settings.sharedListThreshold,
         pods: lookup.pods(inNamespace: target.key.namespace, matching: target.selector).map(\.key.name).sorted())
       pass.collected = await collector.collect(compiled.queries, in: scope)
@@ -141,10 +145,12 @@ package struct AutoscalerReconciler: Sendable {
       }
     }
     let pods = lookup.pods(inNamespace: target.key.namespace, matching: target.selector)
+    // Read anew for each attempt: a worker may have taken work since it was chosen (D07).
+    let activity = reports?.activity(of: pass.autoscaler.metadata.key)
     return Observation.input(
       now: pass.now, specReplicas: Int(target.scale.replicas), statusReplicas: Int(target.scale.observedReplicas),
       pods: pods, metrics: pass.compiled?.decision.metrics ?? [], readings: pass.collected.map(\.reading),
-      foreignWriter: foreign, olderRival: rival)
+      reports: activity, freshness: settings.limits.freshness, foreignWriter: foreign, olderRival: rival)
   }
 
   // MARK: Plan and execute

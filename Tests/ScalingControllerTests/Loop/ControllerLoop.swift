@@ -27,6 +27,7 @@ final class ControllerLoop {
   private let autoscalers = InformerStore<SwarmAutoscaler>(index: InformerLookup.indexAutoscaler)
   private let podStore = InformerStore<Pod>(index: InformerLookup.indexPod)
   private let seen = LastPass()
+  private let reports: ScriptedReports?
   private var reconciler: AutoscalerReconciler
 
   private final class LastPass: Sendable {
@@ -34,17 +35,19 @@ final class ControllerLoop {
   }
 
   /// Makes a cluster with `replicas` workers and an autoscaler `fleet` with the JSON of its spec.
-  init(spec: String, replicas: Int, annotations: [String: String] = [:]) throws {
+  init(spec: String, replicas: Int, annotations: [String: String] = [:], reports: ScriptedReports? = nil) throws {
+    self.reports = reports
     let time = LoopTime()
     self.time = time
     cluster = FakeCluster(replicas: replicas, time: time)
     reconciler = Self.makeReconciler(
-      cluster, time, InformerLookup(autoscalers: autoscalers, pods: podStore), seen)
+      cluster, time, InformerLookup(autoscalers: autoscalers, pods: podStore), seen, reports)
     try cluster.apply("fleet", spec: spec, annotations: annotations)
   }
 
   private static func makeReconciler(
-    _ cluster: FakeCluster, _ time: LoopTime, _ lookup: InformerLookup, _ seen: LastPass
+    _ cluster: FakeCluster, _ time: LoopTime, _ lookup: InformerLookup, _ seen: LastPass,
+    _ reports: ScriptedReports?
   ) -> AutoscalerReconciler {
     let logger = Logger(label: "loop") { _ in SwiftLogNoOpLogHandler() }
     let client = APIClient(transport: cluster, time: time, random: { 0 })
@@ -62,14 +65,15 @@ final class ControllerLoop {
       collector: MetricsCollector(
         podMetrics: PodMetricsSource(client: client, time: time, lifetime: .seconds(5)),
         adapters: MetricsAdapters(client: client, discovery: discovery),
-        prometheus: PrometheusSource(factory: FakePrometheus(cluster: cluster), client: client), time: time),
-      memories: AutoscalerMemories(), reporter: reporter, time: time, mayAct: { true })
+        prometheus: PrometheusSource(factory: FakePrometheus(cluster: cluster), client: client),
+        reports: reports, time: time),
+      reports: reports, memories: AutoscalerMemories(), reporter: reporter, time: time, mayAct: { true })
   }
 
   /// The controller's process ends, and another one begins: what it remembers is what the objects say.
   func restart() {
     reconciler = Self.makeReconciler(
-      cluster, time, InformerLookup(autoscalers: autoscalers, pods: podStore), seen)
+      cluster, time, InformerLookup(autoscalers: autoscalers, pods: podStore), seen, reports)
   }
 
   /// Makes one pass, and moves time to when the next is due.
@@ -81,6 +85,7 @@ final class ControllerLoop {
     let outcome = await reconciler.reconcile(ObjectKey(namespace: "ns", name: name))
     let pass = try unwrap(seen.pass.withLock { $0.take() }, "a pass over \(name)")
     passes.append(pass)
+    if let plan = pass.plan { reports?.carryOut(plan, now: time.wallNow) }
     guard movesTime else { return pass }
     switch outcome {
     case .requeue(let after): time.advance(to: time.monotonicNow.sinceOrigin + after)
@@ -101,6 +106,11 @@ final class ControllerLoop {
     let now = time.wallNow
     let present = pods(cluster.with { $0.replicas }, now)
     cluster.with { $0.pods = present }
+    let replicas = self.replicas
+    reports?.with { state in
+      state.replicas = replicas
+      state.now = now
+    }
     podStore.beginList()
     for pod in present { _ = podStore.put(try pod.object(at: now)) }
     _ = podStore.finishList()

@@ -42,6 +42,8 @@ final class FakeCluster: APITransport {
     var sources: [String: Source] = [:]
     var writes: [Write] = []
     var statusWrites = 0
+    /// How many requests came.
+    var requests = 0
     /// Whether status writes fail, as when the process is killed before them.
     var losesStatus = false
   }
@@ -103,11 +105,15 @@ final class FakeCluster: APITransport {
   // MARK: Requests
 
   func send(_ request: APIRequest) async throws -> APIResponse {
+    with { $0.requests += 1 }
     let path = request.path
     let scale = "/apis/apps/v1/namespaces/ns/deployments/fleet/scale"
     switch (request.method, path) {
     case (.get, "/apis/apps/v1"): return json(Self.discovery)
     case (.get, scale): return json(with(Self.scaleText))
+    // Further targets, for tests with many autoscalers: they look like the first and are only read.
+    case (.get, _) where path.hasPrefix("/apis/apps/v1/namespaces/ns/deployments/fleet-") && path.hasSuffix("/scale"):
+      return json(with(Self.scaleText))
     case (.put, scale): return try writeScale(request)
     case (.get, "/apis/apps/v1/namespaces/ns/deployments/fleet"): return json(with(Self.metadataText))
     case (.get, "/apis/metrics.k8s.io/v1beta1/namespaces/ns/pods"): return podMetrics()

@@ -7,8 +7,9 @@ import Testing
 
 /// One row of the table of production trouble (cases/decisions.md) that takes its course over several passes.
 ///
-/// The same rows on the pure core are in `DecisionCaseTests`; here they go through the whole controller. D01–D05, D07
-/// and D39–D47 need reports of workers and budgets, which no source of this version supplies.
+/// The same rows on the pure core are in `DecisionCaseTests`; here they go through the whole controller. What workers and
+/// budgets report (D01–D05, D07, D39–D45, D47) comes from `ScriptedReports`; D46 is between two fleets, in RateBudget's
+/// tests.
 struct LoopCase: Sendable, CustomTestStringConvertible {
   let id: String
   let situation: String
@@ -25,7 +26,8 @@ struct LoopCase: Sendable, CustomTestStringConvertible {
 @Suite("The cases of production trouble, through the controller's loop")
 struct LoopCaseTests {
   @Test(
-    "The loop gives the right answer to each case", arguments: podCases + sourceCases + historyCases + writerCases)
+    "The loop gives the right answer to each case",
+    arguments: podCases + sourceCases + historyCases + writerCases + workerCases + budgetCases)
   func rightAnswer(_ row: LoopCase) async throws { try await row.check() }
 
   @Test(
@@ -50,9 +52,9 @@ struct LoopCaseTests {
 
   @Test("No row stands twice in the table")
   func unique() {
-    let ids = (podCases + sourceCases + historyCases + writerCases).map(\.id)
+    let ids = (podCases + sourceCases + historyCases + writerCases + workerCases + budgetCases).map(\.id)
     #expect(Set(ids).count == ids.count)
-    #expect(ids.count >= 24)
+    #expect(ids.count >= 38)
   }
 }
 

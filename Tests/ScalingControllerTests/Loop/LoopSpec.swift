@@ -6,10 +6,11 @@ enum LoopSpec {
     """#
 
   static func spec(
-    _ metrics: String..., min: Int = 5, max: Int = 100, behavior: String = immediate, more: String = ""
+    _ metrics: String..., min: Int = 5, max: Int = 100, behavior: String = immediate, more: String = "",
+    target: String = "fleet"
   ) -> String {
     #"""
-    {"scaleTargetRef":{"apiVersion":"apps/v1","kind":"Deployment","name":"fleet"},"minReplicas":\#(min),"maxReplicas":\#(max),
+    {"scaleTargetRef":{"apiVersion":"apps/v1","kind":"Deployment","name":"\#(target)"},"minReplicas":\#(min),"maxReplicas":\#(max),
      "metrics":[\#(metrics.joined(separator: ","))],\#(behavior)\#(more.isEmpty ? "" : ",\(more)")}
     """#
   }
@@ -37,6 +38,12 @@ enum LoopSpec {
      "target":{"type":"AverageValue","averageValue":"1"}}}
     """#
   }
+
+  /// The ceiling of the budget `claude`.
+  static let budget = #"{"type":"APIRate","apiRate":{"budgetRef":{"name":"claude"},"target":{"lower":85,"upper":95}}}"#
+
+  /// The work that the workers report, four pieces for each.
+  static let backlog = #"{"type":"Backlog","backlog":{"target":{"type":"AverageValue","averageValue":"4"}}}"#
 
   static let cpuBand = #"{"type":"Resource","resource":{"name":"cpu","target":{"type":"Band","lower":70,"upper":85}}}"#
 
