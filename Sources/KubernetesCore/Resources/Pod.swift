@@ -42,7 +42,10 @@ package struct Pod: Hashable, WatchedObject {
   /// Namespace and name.
   package var key: ObjectKey
   /// The identity in space and time.
-  package var uid: String
+  package var uid: String {
+    get { packedUID.text }
+    set { packedUID = PackedUID(newValue) }
+  }
   /// The opaque version.
   package var resourceVersion: String
   /// The labels.
@@ -67,6 +70,8 @@ package struct Pod: Hashable, WatchedObject {
   package var deletionCost: Int32?
   /// The sum of all containers' restarts.
   package var restartCount: Int32
+  /// Pods are kept by the ten thousand.
+  private var packedUID: PackedUID
 
   /// Makes a pod.
   package init(
@@ -76,7 +81,7 @@ package struct Pod: Hashable, WatchedObject {
     nodeName: String = "", deletionCost: Int32? = nil, restartCount: Int32 = 0
   ) {
     self.key = key
-    self.uid = uid
+    packedUID = PackedUID(uid)
     self.resourceVersion = resourceVersion
     self.labels = labels
     self.template = template
