@@ -47,7 +47,7 @@ struct YAMLParserTests {
   @Test(
     "What can't be read is refused with its line",
     arguments: [
-      ("a: 1\na: 2\n", 2, "twice: a"), ("a: [1,\nb: 2\n", 2, ""), ("a: 1\n\tb: 2\n", 2, ""),
+      ("a: 1\na: 2\n", 2, "twice: a"), ("a: [1,\nb: 2\n", 3, ""), ("a: 1\n\tb: 2\n", 2, ""),
       ("a: *nobody\n", 1, "alias"),
       ("? [a]\n: 1\n", 1, "a name must be a text"), ("a: 1\n--- 2\n--- 3\n", 2, "second document"),
       ("a: \u{1}\n", 1, "control characters"),
