@@ -15,7 +15,7 @@ import Synchronization
 /// A zone is read once; a new database counts from the next start on.
 package final class SystemTimeZones: TimeZoneOffsets {
   private let folders: [String]
-  private let tables = Mutex<[String: TimeZoneTable?]>([:])
+  private let tables = Mutex<[String: TimeZoneTable]>([:])
 
   /// Names come from users; more of them aren't kept.
   private static let maximumTables = 1_024
@@ -40,7 +40,7 @@ package final class SystemTimeZones: TimeZoneOffsets {
       if let known = tables[name] { return known }
       let table = folders.lazy.compactMap { Self.read("\($0)/\(name)") }.first.flatMap { TimeZoneTable(tzif: $0) }
       // What is missing is looked for again: the database may be mounted later.
-      if table != nil, tables.count < Self.maximumTables { tables[name] = table }
+      if let table, tables.count < Self.maximumTables { tables[name] = table }
       return table
     }
   }
