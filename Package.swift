@@ -15,6 +15,7 @@ let package = Package(
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+    .package(url: "https://github.com/apple/swift-crypto", from: "4.0.0"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
     .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
     .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
@@ -149,6 +150,14 @@ let package = Package(
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
       ]),
     .target(
+      name: "FleetCoordination",
+      dependencies: [
+        "CoordinationProtocol", "Coordinator", "KubernetesCore", "KubernetesRuntime", "Observability", "RateBudget",
+        "ScalingAPI", "ScalingController", "ScalingDecision", "ScalingObservation",
+        .product(name: "Crypto", package: "swift-crypto"),
+        .product(name: "Logging", package: "swift-log"),
+      ]),
+    .target(
       name: "ControllerServer",
       dependencies: [
         .product(name: "Hummingbird", package: "hummingbird"),
@@ -158,7 +167,8 @@ let package = Package(
     .target(
       name: "ControllerCommand",
       dependencies: [
-        "CHeap", "ControllerServer", "KubernetesClient", "KubernetesConfiguration", "KubernetesCore",
+        "CHeap", "ControllerServer", "CoordinationProtocol", "Coordinator", "FleetCoordination", "KubernetesClient",
+        "KubernetesConfiguration", "KubernetesCore",
         "KubernetesRuntime", "Observability", "ScalingAPI", "ScalingController", "ScalingDecision",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
@@ -247,6 +257,14 @@ let package = Package(
       dependencies: [
         "ScalingController", "ScalingDecision", "ScalingObservation", "ScalingAPI", "KubernetesCore",
         "KubernetesRuntime", "Observability", "TestSupport",
+        .product(name: "Logging", package: "swift-log"),
+      ]),
+    .testTarget(
+      name: "FleetCoordinationTests",
+      dependencies: [
+        "CoordinationProtocol", "Coordinator", "FleetCoordination", "KubernetesCore", "KubernetesRuntime",
+        "Observability", "RateBudget", "ScalingAPI", "ScalingController", "ScalingDecision", "ScalingObservation",
+        "TestSupport",
         .product(name: "Logging", package: "swift-log"),
       ]),
     .testTarget(name: "RateBudgetTests", dependencies: ["RateBudget"]),

@@ -1,5 +1,8 @@
 package import ArgumentParser
 import ControllerServer
+import CoordinationProtocol
+import Coordinator
+import FleetCoordination
 import KubernetesClient
 import KubernetesConfiguration
 import KubernetesCore
@@ -87,15 +90,21 @@ package struct ControllerCommand: AsyncParsableCommand {
       configuration: cluster,
       credentials: credentialProvider(for: cluster, environment: environment, timeSource: time),
       userAgent: "\(Self.fieldManager)/\(swarmscaleVersion)", timeSource: time)
-    let registry = MetricsRegistry(ControllerMetrics.families)
+    let registry = MetricsRegistry(
+      ControllerMetrics.families + (options.coordinatorListen == nil ? [] : CoordinationMetrics.families))
     registry.onRender { registry in Self.refresh(registry, transport.statistics) }
     let decisionLog = try options.decisionLog.map {
       try DecisionLog(path: $0, program: swarmscaleVersion, logger: logger)
     }
+    let prioritizing = PrioritizingTransport(transport, timeSource: time)
+    let configuration = try self.configuration(cluster, environment)
+    let coordinator = options.coordinatorListen.map {
+      makeCoordinator(at: $0, prioritizing, configuration.instance, registry, time, logger)
+    }
     let controller = ScalingControllerService(
-      transport: PrioritizingTransport(transport, timeSource: time),
-      configuration: try configuration(cluster, environment), registry: registry, time: time, logger: logger,
-      queryTransports: CurlQueryTransports(userAgent: "swarmscale/\(swarmscaleVersion)", time: time)
+      transport: prioritizing, configuration: configuration, registry: registry, time: time, logger: logger,
+      queryTransports: CurlQueryTransports(userAgent: "swarmscale/\(swarmscaleVersion)", time: time),
+      reports: coordinator, orders: coordinator, leaderTasks: coordinator.map { [$0] } ?? []
     ) { pass in
       decisionLog?.append(pass)
     }
@@ -121,6 +130,29 @@ package struct ControllerCommand: AsyncParsableCommand {
     try await group.run()
     await transport.shutdown()
     logger.info("stopped")
+  }
+
+  private func makeCoordinator(
+    at address: ListenAddress, _ transport: PrioritizingTransport, _ instance: String, _ registry: MetricsRegistry,
+    _ time: SystemTimeSource, _ logger: Logger
+  ) -> FleetCoordinator {
+    let security: CoordinatorServerConfiguration.Security =
+      if let chain = options.coordinatorCertificate, let key = options.coordinatorKey {
+        .tls(certificateChain: chain, privateKey: key)
+      } else { .plaintext }
+    let host = address.host == "localhost" ? "127.0.0.1" : address.host
+    let authenticator: any Authenticator =
+      switch options.coordinatorAuthentication {
+      case .tokenReview:
+        TokenReviewAuthenticator(client: APIClient(transport: transport, time: time), time: time)
+      case .trust: TrustingAuthenticator()
+      }
+    return FleetCoordinator(
+      .init(
+        server: CoordinatorServerConfiguration(host: host, port: address.port, security: security),
+        namespace: options.namespace, instance: instance, fieldManager: Self.fieldManager),
+      transport: transport, authenticator: authenticator, registry: registry, clock: SystemBudgetClock(), time: time,
+      logger: logger)
   }
 
   private func configuration(

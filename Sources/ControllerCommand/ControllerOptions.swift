@@ -27,6 +27,23 @@ package struct ControllerOptions: ParsableArguments {
   @Option(help: "HOST:PORT for /healthz, /readyz and /metrics.")
   package var listen = ListenAddress(host: "127.0.0.1", port: 8080)
 
+  @Option(
+    help: ArgumentHelp(
+      "HOST:PORT at which the leader coordinates workers: rate budgets, drain, reports. Default: it doesn't.",
+      discussion: "Workers find it by SWARMSCALE_COORDINATOR. Beyond loopback it needs a certificate."))
+  package var coordinatorListen: ListenAddress?
+
+  @Option(help: ArgumentHelp("Certificate chain of the coordinator, PEM.", valueName: "file"))
+  package var coordinatorCertificate: String?
+
+  @Option(help: ArgumentHelp("Private key of the coordinator's certificate, PEM.", valueName: "file"))
+  package var coordinatorKey: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "How workers prove who they are: TokenReview (projected service-account tokens) or None (loopback only)."))
+  package var coordinatorAuthentication = CoordinatorAuthentication.tokenReview
+
   @Flag(
     inversion: .prefixedNo,
     help: "Elect a leader by a Lease, so that several controllers can run; only the leader acts.")
@@ -92,6 +109,7 @@ package struct ControllerOptions: ParsableArguments {
     guard syncPeriod.duration >= .seconds(1) else {
       throw ValidationError("--sync-period must be at least 1s, not \(syncPeriod).")
     }
+    try validateCoordinator()
     let (retry, renew, lease) = (retryPeriod.duration, renewDeadline.duration, leaseDuration.duration)
     guard .zero < retry, retry < renew, renew < lease else {
       throw ValidationError(
@@ -99,6 +117,40 @@ package struct ControllerOptions: ParsableArguments {
       )
     }
   }
+}
+
+extension ControllerOptions {
+  private func validateCoordinator() throws {
+    guard let listen = coordinatorListen else {
+      guard coordinatorCertificate == nil, coordinatorKey == nil else {
+        throw ValidationError(
+          "--coordinator-certificate and --coordinator-key are for --coordinator-listen HOST:PORT, which is missing.")
+      }
+      return
+    }
+    guard (coordinatorCertificate == nil) == (coordinatorKey == nil) else {
+      throw ValidationError("--coordinator-certificate and --coordinator-key belong together; name both.")
+    }
+    guard !listen.isLoopback else { return }
+    guard coordinatorCertificate != nil else {
+      throw ValidationError(
+        "--coordinator-listen \(listen.host):\(listen.port) can be reached from other machines: name a certificate by "
+          + "--coordinator-certificate and --coordinator-key, or listen at 127.0.0.1.")
+    }
+    guard coordinatorAuthentication != .trust else {
+      throw ValidationError(
+        "--coordinator-authentication None believes everybody: it is for loopback, such as --coordinator-listen "
+          + "127.0.0.1:\(listen.port).")
+    }
+  }
+}
+
+/// How workers prove who they are.
+package enum CoordinatorAuthentication: String, ExpressibleByArgument, CaseIterable, Sendable {
+  /// Kubernetes reviews the projected service-account token that they show.
+  case tokenReview = "TokenReview"
+  /// They are believed.
+  case trust = "None"
 }
 
 extension LogFormat: ExpressibleByArgument {}

@@ -24,5 +24,8 @@ package struct ListenAddress: ExpressibleByArgument, Hashable, Sendable {
     self.port = port
   }
 
+  /// Whether only this machine can reach it.
+  package var isLoopback: Bool { host == "localhost" || host == "::1" || host.hasPrefix("127.") }
+
   package var defaultValueDescription: String { "\(host):\(port)" }
 }

@@ -52,6 +52,7 @@ package final class ScalingControllerService: Service {
   private let prometheus: PrometheusSource
   private let registry: MetricsRegistry
   private let logger: Logger
+  private let leaderTasks: [any LeaderTask]
   private let makeReconciler: @Sendable (@escaping @Sendable () -> Bool) -> AutoscalerReconciler
   private let time: any TimeSource
 
@@ -62,11 +63,14 @@ package final class ScalingControllerService: Service {
   ///   - registry: Was made with `ControllerMetrics.families`.
   ///   - queryTransports: Makes the HTTP clients for Prometheus; nil: such metrics are unknown.
   ///   - reports: What a coordinator knows of budgets and workers; nil: none runs, and such metrics are unknown.
+  ///   - orders: Who tells workers what a decision orders; nil: nobody can.
+  ///   - leaderTasks: What else runs while this process leads.
   ///   - onPass: Sees every pass.
   package init(
     transport: any APITransport, configuration: Configuration, registry: MetricsRegistry, time: any TimeSource,
     logger: Logger, queryTransports: (any QueryTransportFactory)? = nil,
-    reports: (any FleetReports)? = nil, onPass: @escaping @Sendable (Pass) -> Void = { _ in }
+    reports: (any FleetReports)? = nil, orders: (any FleetOrders)? = nil, leaderTasks: [any LeaderTask] = [],
+    onPass: @escaping @Sendable (Pass) -> Void = { _ in }
   ) {
     self.configuration = configuration
     self.registry = registry
@@ -108,11 +112,15 @@ package final class ScalingControllerService: Service {
       reports: reports, time: time)
     let targets = ScaleTargets(
       client: client, discovery: discovery, fieldManager: configuration.settings.fieldManager)
+    let carrier = orders.map {
+      FleetOrderCarrier(orders: $0, client: client, fieldManager: configuration.settings.fieldManager)
+    }
+    self.leaderTasks = leaderTasks
     let memories = self.memories
     makeReconciler = { mayAct in
       AutoscalerReconciler(
         settings: configuration.settings, lookup: lookup, targets: targets, collector: collector, reports: reports,
-        memories: memories, reporter: reporter, time: time, mayAct: mayAct)
+        orders: carrier, memories: memories, reporter: reporter, time: time, mayAct: mayAct)
     }
     registry.onRender { [weak self] registry in self?.refresh(registry) }
   }
@@ -200,7 +208,15 @@ package final class ScalingControllerService: Service {
     }
     queues.begin(runner, keys: autoscalers.store.keys)
     defer { queues.end() }
-    await runner.run()
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      for task in leaderTasks {
+        group.addTask { try await task.lead(mayAct: mayAct) { runner.add($0) } }
+      }
+      group.addTask { await runner.run() }
+      // A leader task ends by an error only, the queue with the leadership: either ends all.
+      defer { group.cancelAll() }
+      try await group.next()
+    }
     try Task.checkCancellation()
   }
 }

@@ -496,9 +496,13 @@ package nonisolated struct WireActivity: Sendable {
 
   package var inFlight: UInt32 = 0
 
+  /// Requests that wait for the budget; their work is among the busy.
   package var waiting: UInt32 = 0
 
   package var oldestAgeMs: Int64 = 0
+
+  /// Work that waits for a slot of this worker.
+  package var queued: UInt32 = 0
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -1510,7 +1514,7 @@ nonisolated extension WireShare: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
 
 nonisolated extension WireActivity: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Activity"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}slots\0\u{1}busy\0\u{3}in_flight\0\u{1}waiting\0\u{3}oldest_age_ms\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}slots\0\u{1}busy\0\u{3}in_flight\0\u{1}waiting\0\u{3}oldest_age_ms\0\u{1}queued\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1523,6 +1527,7 @@ nonisolated extension WireActivity: SwiftProtobuf.Message, SwiftProtobuf._Messag
       case 3: try { try decoder.decodeSingularUInt32Field(value: &self.inFlight) }()
       case 4: try { try decoder.decodeSingularUInt32Field(value: &self.waiting) }()
       case 5: try { try decoder.decodeSingularInt64Field(value: &self.oldestAgeMs) }()
+      case 6: try { try decoder.decodeSingularUInt32Field(value: &self.queued) }()
       default: break
       }
     }
@@ -1544,6 +1549,9 @@ nonisolated extension WireActivity: SwiftProtobuf.Message, SwiftProtobuf._Messag
     if self.oldestAgeMs != 0 {
       try visitor.visitSingularInt64Field(value: self.oldestAgeMs, fieldNumber: 5)
     }
+    if self.queued != 0 {
+      try visitor.visitSingularUInt32Field(value: self.queued, fieldNumber: 6)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1553,6 +1561,7 @@ nonisolated extension WireActivity: SwiftProtobuf.Message, SwiftProtobuf._Messag
     if lhs.inFlight != rhs.inFlight {return false}
     if lhs.waiting != rhs.waiting {return false}
     if lhs.oldestAgeMs != rhs.oldestAgeMs {return false}
+    if lhs.queued != rhs.queued {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

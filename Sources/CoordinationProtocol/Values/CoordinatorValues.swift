@@ -2,7 +2,8 @@ package import RateBudget
 
 /// How the budget of a model group is run, as far as a worker needs it.
 package struct GroupConfiguration: Hashable, Sendable {
-  /// The name of the model group in group keys.
+  /// The name of the model group in group keys. One of a namespace is called namespace/name, and only workers of that
+  /// namespace are told of it or draw from it.
   package var modelGroup: String
   /// The organisation; empty: any.
   package var organization: String
@@ -25,10 +26,22 @@ package struct GroupConfiguration: Hashable, Sendable {
     self.budget = budget
   }
 
+  /// Whether workers of a namespace may draw from it.
+  package func isOpen(to namespace: String) -> Bool { GroupKey.isOpen(modelGroup, to: namespace) }
+
   /// Whether it is about a group.
   package func covers(_ key: GroupKey) -> Bool {
     modelGroup == key.modelGroup && (organization.isEmpty || organization == key.organization)
       && (workspace.isEmpty || workspace == key.workspace)
+  }
+}
+
+extension GroupKey {
+  /// Whether workers of `namespace` may draw from a model group: what is before its first slash is the namespace that
+  /// it belongs to. A group without a slash belongs to nobody.
+  package static func isOpen(_ modelGroup: String, to namespace: String) -> Bool {
+    guard let slash = modelGroup.firstIndex(of: "/") else { return true }
+    return modelGroup[..<slash] == namespace
   }
 }
 

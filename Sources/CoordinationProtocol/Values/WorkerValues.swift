@@ -41,18 +41,23 @@ package struct WorkerActivity: Hashable, Sendable {
   package var busy: Int
   /// How many requests are at the API.
   package var inFlight: Int
-  /// How many requests wait for the budget, and work that waits in the worker.
+  /// How many requests wait for the budget. The work that they are of is among the busy: it asks for no more workers.
   package var waiting: Int
   /// The age of its oldest piece of work.
   package var oldestAge: Duration
+  /// How many pieces of work wait for a slot of this worker: more workers would take them.
+  package var queued: Int
 
   /// Makes a report.
-  package init(slots: Int = 0, busy: Int = 0, inFlight: Int = 0, waiting: Int = 0, oldestAge: Duration = .zero) {
+  package init(
+    slots: Int = 0, busy: Int = 0, inFlight: Int = 0, waiting: Int = 0, oldestAge: Duration = .zero, queued: Int = 0
+  ) {
     self.slots = slots
     self.busy = busy
     self.inFlight = inFlight
     self.waiting = waiting
     self.oldestAge = oldestAge
+    self.queued = queued
   }
 }
 

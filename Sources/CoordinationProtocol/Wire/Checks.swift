@@ -172,7 +172,7 @@ extension WorkerActivity {
   init(_ wire: WireActivity) {
     self.init(
       slots: Int(wire.slots), busy: Int(wire.busy), inFlight: Int(wire.inFlight), waiting: Int(wire.waiting),
-      oldestAge: Check.duration(wire.oldestAgeMs))
+      oldestAge: Check.duration(wire.oldestAgeMs), queued: Int(wire.queued))
   }
 
   var wire: WireActivity {
@@ -182,6 +182,7 @@ extension WorkerActivity {
       $0.inFlight = UInt32(clamping: inFlight)
       $0.waiting = UInt32(clamping: waiting)
       $0.oldestAgeMs = oldestAge.wireMilliseconds
+      $0.queued = UInt32(clamping: queued)
     }
   }
 }

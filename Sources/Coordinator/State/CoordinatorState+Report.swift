@@ -39,8 +39,10 @@ package struct FleetActivity: Hashable, Sendable {
   package var busy: Int
   /// The requests at the API.
   package var inFlight: Int
-  /// What waits, in workers and for the budget.
+  /// The requests that wait for the budget.
   package var waiting: Int
+  /// The work that waits for a slot.
+  package var queued: Int
   /// How many workers drain.
   package var draining: Int
   /// The age of the oldest piece of work.
@@ -59,6 +61,8 @@ package struct CoordinatorReport: Hashable, Sendable {
 
   /// The coordinator's name.
   package var name: String
+  /// Whether it is new, and workers may still be on their way to it.
+  package var isLearning: Bool
   /// The groups, by key.
   package var groups: [Group]
   /// The fleets, by name.
@@ -73,7 +77,9 @@ extension CoordinatorState {
     var groups: [CoordinatorReport.Group] = []
     budgets.forEach { key, budget in groups.append(CoordinatorReport.Group(key: key, report: budget.report(now: now))) }
     let workers = workers(now: now)
-    return CoordinatorReport(name: name, groups: groups, fleets: Self.fleets(of: workers), workers: workers)
+    return CoordinatorReport(
+      name: name, isLearning: learningUntil.map { now < $0 } ?? false, groups: groups,
+      fleets: Self.fleets(of: workers), workers: workers)
   }
 
   /// The workers, by client; lost ones as well until they are forgotten.
@@ -98,7 +104,7 @@ extension CoordinatorState {
       var fleet =
         fleets[name]
         ?? FleetActivity(
-          fleet: name, connected: 0, reporting: 0, slots: 0, busy: 0, inFlight: 0, waiting: 0, draining: 0,
+          fleet: name, connected: 0, reporting: 0, slots: 0, busy: 0, inFlight: 0, waiting: 0, queued: 0, draining: 0,
           oldestAge: .zero)
       fleet.connected += 1
       if worker.drain != nil, worker.drain?.answer != .refused { fleet.draining += 1 }
@@ -108,6 +114,7 @@ extension CoordinatorState {
         fleet.busy += activity.busy
         fleet.inFlight += activity.inFlight
         fleet.waiting += activity.waiting
+        fleet.queued += activity.queued
         fleet.oldestAge = max(fleet.oldestAge, activity.oldestAge)
       }
       fleets[name] = fleet

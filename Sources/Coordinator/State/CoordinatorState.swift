@@ -32,7 +32,7 @@ package struct CoordinatorState: Sendable {
   var sessions: [String: Session] = [:]
   var streams: [StreamID: String] = [:]
   private var generator: SplitMix
-  private var learningUntil: BudgetTime?
+  var learningUntil: BudgetTime?
   private var nextTick: BudgetTime
   private var lastTick: BudgetTime
   private var lastOrder: UInt64
@@ -81,7 +81,9 @@ package struct CoordinatorState: Sendable {
     effects.append(
       .welcome(
         stream,
-        CoordinatorWelcome(coordinator: name, lease: configuration.lease, groups: configuration.groups)))
+        CoordinatorWelcome(
+          coordinator: name, lease: configuration.lease,
+          groups: configuration.groups.filter { $0.isOpen(to: hello.identity.namespace) })))
     if let drain = session.drain { effects.append(.tell(stream, .drain(drain.order))) }
     return effects
   }
@@ -105,7 +107,10 @@ package struct CoordinatorState: Sendable {
   private mutating func connect(
     _ client: String, to key: GroupKey, share: Share? = nil, outstanding: [AdoptedGrant] = [], now: BudgetTime
   ) {
-    guard let session = sessions[client], makeBudget(key, now: now) else { return }
+    // What a worker asks of a group that it isn't connected to is refused by `submit`, and else goes nowhere.
+    guard let session = sessions[client], GroupKey.isOpen(key.modelGroup, to: session.identity.namespace),
+      makeBudget(key, now: now)
+    else { return }
     if !session.groups.contains(key) { sessions[client]?.groups.append(key) }
     _ = budgets.with(key) {
       $0.connect(
@@ -132,10 +137,12 @@ package struct CoordinatorState: Sendable {
 
   /// Takes in what a worker says; grants come with the next `advance`.
   package mutating func handle(_ frame: WorkerFrame, from stream: StreamID, now: BudgetTime) -> [CoordinatorEffect] {
-    guard let client = streams[stream] else { return [] }
+    guard let client = streams[stream], let namespace = sessions[client]?.identity.namespace else { return [] }
     var effects: [CoordinatorEffect] = []
     for key in frame.groups { connect(client, to: key, now: now) }
-    for (key, headers) in frame.observations { _ = budgets.with(key) { $0.observe(headers, now: now) } }
+    for (key, headers) in frame.observations where GroupKey.isOpen(key.modelGroup, to: namespace) {
+      _ = budgets.with(key) { $0.observe(headers, now: now) }
+    }
     for note in frame.settlements {
       let id = GrantID(client: client, number: note.number)
       _ = budgets.with(note.group) { budget in
@@ -170,7 +177,8 @@ package struct CoordinatorState: Sendable {
     let number = note.request.id.number
     var request = note.request
     request.id = GrantID(client: client, number: number)
-    switch budgets.with(note.group, { $0.submit(request, now: now) }) {
+    let isConnected = sessions[client]?.groups.contains(note.group) ?? false
+    switch isConnected ? budgets.with(note.group, { $0.submit(request, now: now) }) : nil {
     case .queued, .alreadyQueued: return nil
     case .alreadyGranted(let grant): return .grant(Self.note(grant, now: now))
     case .refused(let refusal): return .refusal(RefusalNote(number: number, refusal: refusal))
@@ -258,7 +266,10 @@ package struct CoordinatorState: Sendable {
     configuration = new
     budgets.forEach { key, budget in budget.configure(new.budget(of: key), now: now) }
     let changed = new.groups.filter { !old.contains($0) }
-    return streams.keys.sorted().flatMap { stream in changed.map { .tell(stream, .group($0)) } }
+    return streams.keys.sorted().flatMap { stream -> [CoordinatorEffect] in
+      let namespace = streams[stream].flatMap { sessions[$0]?.identity.namespace } ?? ""
+      return changed.filter { $0.isOpen(to: namespace) }.map { .tell(stream, .group($0)) }
+    }
   }
 
   /// Tells the time of day again: the UTC day of the spend ceiling begins by it.

@@ -17,8 +17,8 @@ package enum MetricQuery: Hashable, Sendable {
   case schedule(ScheduleQuery)
   /// The work that the workers report; `onlyWhereReported`: that nobody reports any is no trouble (a default metric).
   case workerBacklog(onlyWhereReported: Bool)
-  /// The load on the API budget of this name, from the coordinator's memory.
-  case budget(String)
+  /// The load on the API budget of this name, from the coordinator's memory; `target` nil: the budget's own.
+  case budget(String, target: ResolvedAutoscaler.PercentBand?)
 }
 
 /// Where to look: one target's pods.

@@ -1,5 +1,6 @@
 package import KubernetesCore
 import KubernetesRuntime
+import ScalingAPI
 package import ScalingDecision
 import ScalingObservation
 
@@ -81,8 +82,8 @@ package struct MetricsCollector: Sendable {
         return schedule.collected(at: time.wallNow, zones: zones)
       case .workerBacklog(let onlyWhereReported):
         return backlog(scope, onlyWhereReported: onlyWhereReported)
-      case .budget(let name):
-        return budget(name, scope)
+      case .budget(let name, let target):
+        return budget(name, target, scope)
       }
     } catch let error as KubernetesError {
       return Self.failed(error)
@@ -99,14 +100,17 @@ package struct MetricsCollector: Sendable {
     }
   }
 
-  private func budget(_ name: String, _ scope: MetricScope) -> CollectedMetric {
+  private func budget(
+    _ name: String, _ target: ResolvedAutoscaler.PercentBand?, _ scope: MetricScope
+  ) -> CollectedMetric {
     guard let reports else { return Self.withoutCoordinator }
     guard let report = reports.budget(name, of: scope.autoscalerKey) else {
       return CollectedMetric(
         .unavailable(.notYetRead),
         failure: "nothing is known yet of this fleet's load on the budget \(name); the count doesn't grow until it is")
     }
-    return CollectedMetric(.budget(report))
+    guard let target else { return CollectedMetric(.budget(report)) }
+    return CollectedMetric(.budget(report.aimed(lower: Int64(target.lower), upper: Int64(target.upper))))
   }
 
   private func backlog(_ scope: MetricScope, onlyWhereReported: Bool) -> CollectedMetric {
@@ -120,7 +124,8 @@ package struct MetricsCollector: Sendable {
 
   private static let withoutCoordinator = CollectedMetric(
     .unavailable(.notYetRead),
-    failure: "no coordinator runs that would supply this metric; it holds the count where it is")
+    failure: "no coordinator runs that would supply this metric (--coordinator-listen starts it); it holds the count "
+      + "where it is")
 
   private func podValues(_ values: [MetricValue]) -> CollectedMetric {
     CollectedMetric(

@@ -56,8 +56,8 @@ extension MetricQuery {
           timeZone: timeZone, start: try CronSchedule(start), end: try CronSchedule(end), replicas: Int(replicas)))
     case .backlog(.workers, _, let onlyWhereReported):
       self = .workerBacklog(onlyWhereReported: onlyWhereReported)
-    case .apiRate(let budget, _):
-      self = .budget(budget)
+    case .apiRate(let budget, let target):
+      self = .budget(budget, target: target)
     }
   }
 

@@ -37,15 +37,18 @@ package struct AutoscalerReconciler: Sendable {
   private let targets: ScaleTargets
   private let collector: MetricsCollector
   private let reports: (any FleetReports)?
+  private let orders: FleetOrderCarrier?
   private let memories: AutoscalerMemories
   private let reporter: PassReporter
   private let time: any TimeSource
   private let mayAct: @Sendable () -> Bool
 
-  /// Makes a reconciler; `mayAct` tells whether we (still) lead. Without `reports` no worker's work is known.
+  /// Makes a reconciler; `mayAct` tells whether we (still) lead. Without `reports` no worker's work is known, and there
+  /// is nobody for `orders`.
   package init(
     settings: Settings, lookup: any ClusterLookup, targets: ScaleTargets, collector: MetricsCollector,
-    reports: (any FleetReports)? = nil, memories: AutoscalerMemories, reporter: PassReporter, time: any TimeSource,
+    reports: (any FleetReports)? = nil, orders: FleetOrderCarrier? = nil, memories: AutoscalerMemories,
+    reporter: PassReporter, time: any TimeSource,
     mayAct: @escaping @Sendable () -> Bool
   ) {
     self.settings = settings
@@ -53,6 +56,7 @@ package struct AutoscalerReconciler: Sendable {
     self.targets = targets
     self.collector = collector
     self.reports = reports
+    self.orders = orders
     self.memories = memories
     self.reporter = reporter
     self.time = time
@@ -88,8 +92,8 @@ package struct AutoscalerReconciler: Sendable {
   private func observe(_ pass: inout Pass, _ memory: inout AutoscalerMemory) async throws(Trouble) {
     let compiled = try compile(pass.autoscaler, &memory)
     pass.compiled = compiled
-    let expectsReports = reports?.activity(of: pass.autoscaler.metadata.key)?.expectsReports ?? false
-    pass.compiled?.decision.drain.expectsReports = expectsReports
+    let report = reports?.activity(of: pass.autoscaler.metadata.key)
+    pass.compiled?.decision.drain.expectsReports = report?.expectsReports ?? reports?.isLearning ?? false
     let namespace = pass.autoscaler.metadata.namespace
     let reference = compiled.resolved.target
     let target = try await targets.read(
@@ -162,6 +166,7 @@ package struct AutoscalerReconciler: Sendable {
       let plan = ScalingDecision.decide(compiled.decision, memory.state, input)
       pass.plan = plan
       pass.decisions.append(Pass.Decision(stateBefore: memory.state, input: input, plan: plan))
+      try await carryOut(plan, pass, &memory)
       guard let replicas = plan.write else {
         memory.state = plan.state
         return
@@ -186,6 +191,22 @@ package struct AutoscalerReconciler: Sendable {
         memory.state = plan.stateIfWriteFails(after: memory.state)
         throw Trouble(.ableToScale, "FailedUpdateScale", "\(error)", retry: .backOff(after: nil))
       }
+    }
+  }
+
+  /// Tells workers what the plan orders, before the write that relies on it.
+  private func carryOut(_ plan: Plan, _ pass: Pass, _ memory: inout AutoscalerMemory) async throws(Trouble) {
+    guard let orders, !plan.orders.isEmpty, mayAct() else { return }
+    do {
+      try await orders.carryOut(
+        plan.orders, namespace: pass.autoscaler.metadata.namespace,
+        timeout: pass.compiled?.decision.drain.timeout)
+    } catch {
+      memory.state = plan.stateIfWriteFails(after: memory.state)
+      throw Trouble(
+        .ableToScale, "FailedDrain",
+        "can't mark pods for removal, so that nothing is removed: their \(Pod.deletionCostAnnotation) annotation", error
+      )
     }
   }
 

@@ -67,7 +67,9 @@ final class ControllerLoop {
         adapters: MetricsAdapters(client: client, discovery: discovery),
         prometheus: PrometheusSource(factory: FakePrometheus(cluster: cluster), client: client),
         reports: reports, time: time),
-      reports: reports, memories: AutoscalerMemories(), reporter: reporter, time: time, mayAct: { true })
+      reports: reports,
+      orders: reports.map { FleetOrderCarrier(orders: $0, client: client, fieldManager: settings.fieldManager) },
+      memories: AutoscalerMemories(), reporter: reporter, time: time, mayAct: { true })
   }
 
   /// The controller's process ends, and another one begins: what it remembers is what the objects say.
@@ -85,7 +87,7 @@ final class ControllerLoop {
     let outcome = await reconciler.reconcile(ObjectKey(namespace: "ns", name: name))
     let pass = try unwrap(seen.pass.withLock { $0.take() }, "a pass over \(name)")
     passes.append(pass)
-    if let plan = pass.plan { reports?.carryOut(plan, now: time.wallNow) }
+    if let plan = pass.plan, pass.hasWritten { reports?.carryOut(plan) }
     guard movesTime else { return pass }
     switch outcome {
     case .requeue(let after): time.advance(to: time.monotonicNow.sinceOrigin + after)

@@ -41,6 +41,10 @@ final class FakeCluster: APITransport {
     /// The external metrics and the Prometheus queries, by name.
     var sources: [String: Source] = [:]
     var writes: [Write] = []
+    /// The deletion costs of pods by name, as they were patched.
+    var costs: [String: String] = [:]
+    /// Whether pods may be patched.
+    var refusesPodPatches = false
     var statusWrites = 0
     /// How many requests came.
     var requests = 0
@@ -121,6 +125,8 @@ final class FakeCluster: APITransport {
       return try external(String(path.split(separator: "/").last ?? ""))
     case (.patch, _) where path.hasSuffix("/status"):
       return try patchStatus(String(path.split(separator: "/").dropLast().last ?? ""), request)
+    case (.patch, _) where path.hasPrefix("/api/v1/namespaces/ns/pods/"):
+      return try patchPod(String(path.split(separator: "/").last ?? ""), request)
     default: return failure(404, "NotFound", "\(request.method.rawValue) \(path) isn't served here")
     }
   }
@@ -178,6 +184,16 @@ final class FakeCluster: APITransport {
       return true
     }
     return isCurrent ? json(with(Self.scaleText)) : failure(409, "Conflict", "the object has been modified")
+  }
+
+  private func patchPod(_ name: String, _ request: APIRequest) throws -> APIResponse {
+    let patch = try KubernetesJSON.decode(JSONValue.self, from: request.body ?? [])
+    let cost = patch[path: ["metadata", "annotations", Pod.deletionCostAnnotation]]?.stringValue
+    let isRefused = with { state in
+      if !state.refusesPodPatches { state.costs[name] = cost }
+      return state.refusesPodPatches
+    }
+    return isRefused ? failure(403, "Forbidden", "pods is forbidden") : json(#"{"kind":"Pod","apiVersion":"v1"}"#)
   }
 
   private func podMetrics() -> APIResponse {

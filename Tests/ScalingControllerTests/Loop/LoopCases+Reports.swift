@@ -6,8 +6,8 @@ import Testing
 
 @testable import ScalingController
 
-private let idle = WorkerActivity(inFlight: 0)
-private let busy = WorkerActivity(inFlight: 1, oldestWorkAt: LoopTime.start - .seconds(600))
+let idle = WorkerActivity(inFlight: 0)
+let busy = WorkerActivity(inFlight: 1, oldestWorkAt: LoopTime.start - .seconds(600))
 
 /// Budgets, each for the count of workers and the seconds since the start.
 private typealias Budget = @Sendable (_ replicas: Int, _ seconds: Int64) -> BudgetReport
@@ -25,7 +25,7 @@ private func budgetLoop(
 }
 
 /// A loop whose workers report what they do.
-private func workerLoop(
+func workerLoop(
   _ metrics: String, _ activities: [WorkerActivity], cpuPercent: Int64? = nil, asking: Int? = nil, max: Int = 100
 ) throws -> (loop: ControllerLoop, reports: ScriptedReports) {
   let reports = ScriptedReports()
@@ -39,7 +39,7 @@ private func workerLoop(
 
 extension ControllerLoop {
   /// Whom the plans' writes removed, in order.
-  fileprivate var victims: [String] { passes.compactMap(\.plan).filter { $0.write != nil }.flatMap(\.victims) }
+  var victims: [String] { passes.compactMap(\.plan).filter { $0.write != nil }.flatMap(\.victims) }
 }
 
 let workerCases: [LoopCase] = [

@@ -9,7 +9,7 @@ import Synchronization
 ///
 /// Workers are pods that are there until a plan names them as victims and the count falls; a drain order is answered
 /// before the next pass.
-final class ScriptedReports: FleetReports {
+final class ScriptedReports: FleetReports, FleetOrders {
   struct State {
     /// The workers that exist, by pod name, and what they do.
     var workers: [String: WorkerActivity] = [:]
@@ -18,11 +18,15 @@ final class ScriptedReports: FleetReports {
     var backlog: BacklogReport?
     /// The budgets by name, for the present count of workers and the time since the start in seconds.
     var budgets: [String: @Sendable (_ replicas: Int, _ seconds: Int64) -> BudgetReport] = [:]
+    /// Whether the coordinator has just begun.
+    var isLearning = false
     /// How old what is known is.
     var age = Duration.zero
     /// What the reports call the pod's uid; nil: its name, as `FakePod` does.
     var uid: String?
     var budgetReads = 0
+    /// The timeouts of the drain orders that were given.
+    var timeouts: [Duration] = []
     var replicas = 0
     var now = LoopTime.start
   }
@@ -55,21 +59,29 @@ final class ScriptedReports: FleetReports {
     }
   }
 
-  /// Does to the workers what a plan orders: those told to drain take no more work, victims go with the write.
-  func carryOut(_ plan: Plan, now: Timestamp) {
+  /// Does to the workers what Kubernetes does once a plan's write is made: the plan's victims go.
+  func carryOut(_ plan: Plan) {
     with { state in
-      for order in plan.orders {
-        switch order {
-        case .drain(let worker): state.workers[worker]?.drain = .acknowledged(since: now)
-        case .undrain(let worker): state.workers[worker]?.drain = .none
-        case .setDeletionCost: break
-        }
-      }
-      if plan.write != nil { for victim in plan.victims { state.workers[victim] = nil } }
+      for victim in plan.victims { state.workers[victim] = nil }
     }
   }
 
+  // MARK: FleetOrders
+
+  func drain(_ pod: ObjectKey, timeout: Duration) async {
+    with { state in
+      state.timeouts.append(timeout)
+      state.workers[pod.name]?.drain = .acknowledged(since: state.now)
+    }
+  }
+
+  func withdrawDrain(_ pod: ObjectKey) async {
+    with { $0.workers[pod.name]?.drain = .none }
+  }
+
   // MARK: FleetReports
+
+  var isLearning: Bool { with { $0.isLearning } }
 
   func activity(of autoscaler: ObjectKey) -> FleetActivityReport? {
     with { state in

@@ -1,0 +1,358 @@
+package import CoordinationProtocol
+package import Coordinator
+package import KubernetesCore
+import KubernetesRuntime
+package import Logging
+package import Observability
+import RateBudget
+import ScalingAPI
+import ScalingController
+package import ScalingDecision
+package import ScalingObservation
+import Synchronization
+
+/// The coordinator as a part of the leading controller: it serves the workers' streams, follows the `APIBudget` objects,
+/// writes their status, and supplies decisions with what workers and budgets report.
+package final class FleetCoordinator: FleetReports, FleetOrders, LeaderTask {
+  /// How it is run.
+  package struct Configuration: Sendable {
+    /// Where workers connect.
+    package var server: CoordinatorServerConfiguration
+    /// Serve only budgets of this namespace; nil for all.
+    package var namespace: String?
+    /// The name of this instance.
+    package var instance: String
+    /// Our name in `managedFields`.
+    package var fieldManager: String
+    /// How long workers' rights outlast the last message.
+    package var lease: Duration
+    /// How often decisions and metrics are supplied anew.
+    package var sampleEvery: Duration
+    /// How often at most a status is written that only moved; a changed condition is written at once.
+    package var statusEvery: Duration
+
+    /// Makes a configuration with the defaults.
+    package init(
+      server: CoordinatorServerConfiguration, namespace: String? = nil, instance: String = "",
+      fieldManager: String = "swarmscale-controller"
+    ) {
+      self.server = server
+      self.namespace = namespace
+      self.instance = instance
+      self.fieldManager = fieldManager
+      lease = .seconds(15)
+      sampleEvery = .seconds(1)
+      statusEvery = .seconds(15)
+    }
+  }
+
+  private struct State {
+    var engine: CoordinatorEngine?
+    var snapshot: FleetSnapshot?
+    var port: Int?
+    var portWaiters: [CheckedContinuation<Int, Never>] = []
+    /// The autoscalers with a drain that was answered, so that news of one is noticed.
+    var answered: [String: Int] = [:]
+    var written: [ObjectKey: (status: APIBudget.Status, at: MonotonicTime)] = [:]
+  }
+
+  private typealias BudgetInformer = Informer<JSONInformerCodec<APIBudget>>
+
+  private let configuration: Configuration
+  private let transport: any APITransport
+  private let client: APIClient
+  private let authenticator: any Authenticator
+  private let registry: MetricsRegistry
+  private let clock: any BudgetClock
+  private let time: any TimeSource
+  private let logger: Logger
+  private let state = Mutex(State())
+  private let sampleNow = KubernetesRuntime.Wakeup()
+
+  /// Makes a coordinator; nothing runs before this process leads.
+  ///
+  /// `registry` was made with `CoordinationMetrics.families` among its families.
+  package init(
+    _ configuration: Configuration, transport: any APITransport, authenticator: any Authenticator,
+    registry: MetricsRegistry, clock: any BudgetClock, time: any TimeSource, logger: Logger
+  ) {
+    self.configuration = configuration
+    self.transport = transport
+    client = APIClient(transport: transport, time: time)
+    self.authenticator = authenticator
+    self.registry = registry
+    self.clock = clock
+    self.time = time
+    self.logger = logger
+  }
+
+  // MARK: FleetReports
+
+  package var isLearning: Bool { state.withLock { $0.snapshot?.isLearning ?? true } }
+
+  package func activity(of autoscaler: ObjectKey) -> FleetActivityReport? {
+    state.withLock { $0.snapshot }?.activity(of: autoscaler)
+  }
+
+  package func budget(_ name: String, of autoscaler: ObjectKey) -> BudgetReport? {
+    state.withLock { $0.snapshot }?.budget(name, of: autoscaler)
+  }
+
+  // MARK: FleetOrders
+
+  package func drain(_ pod: ObjectKey, timeout: Duration) async {
+    await state.withLock { $0.engine }?.drain(namespace: pod.namespace, pod: pod.name, timeout: timeout)
+    sampleNow.signal()
+  }
+
+  package func withdrawDrain(_ pod: ObjectKey) async {
+    await state.withLock { $0.engine }?.withdrawDrain(namespace: pod.namespace, pod: pod.name)
+    sampleNow.signal()
+  }
+
+  // MARK: LeaderTask
+
+  /// The port at which workers are served; waits until they are.
+  package var port: Int {
+    get async {
+      await withCheckedContinuation { continuation in
+        let port = state.withLock { state -> Int? in
+          if state.port == nil { state.portWaiters.append(continuation) }
+          return state.port
+        }
+        if let port { continuation.resume(returning: port) }
+      }
+    }
+  }
+
+  package func lead(
+    mayAct: @escaping @Sendable () -> Bool, wake: @escaping @Sendable (ObjectKey) -> Void
+  ) async throws {
+    let changed = KubernetesRuntime.Wakeup()
+    let informer = BudgetInformer(
+      transport: transport, codec: JSONInformerCodec(), selection: .init(namespace: configuration.namespace),
+      time: time, logger: logger
+    ) { _ in changed.signal() }
+    defer { state.withLock { $0 = State(portWaiters: $0.portWaiters) } }
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      group.addTask { try await informer.run() }
+      group.addTask { try await self.coordinate(informer, changed, mayAct, wake) }
+      defer { group.cancelAll() }
+      // The informer returns when the process is asked to end; workers are served until the last pass is made.
+      while try await group.next() != nil {}
+    }
+  }
+
+  private func coordinate(
+    _ informer: BudgetInformer, _ changed: KubernetesRuntime.Wakeup, _ mayAct: @escaping @Sendable () -> Bool,
+    _ wake: @escaping @Sendable (ObjectKey) -> Void
+  ) async throws {
+    await waitForBudgets(informer)
+    let budgets = Self.budgets(informer)
+    // Whoever coordinated before, workers may hold grants and shares of it: every coordinator begins by learning.
+    let engine = CoordinatorEngine(
+      state: CoordinatorState(
+        configuration: coordinatorConfiguration(budgets),
+        name: "\(configuration.instance)/\(UInt64.random(in: .min ... .max))", isSuccessor: true,
+        seed: UInt64.random(in: .min ... .max), wall: clock.wall, now: clock.now), clock: clock)
+    let server = CoordinatorServer(
+      configuration.server, engine: engine, authenticator: authenticator, clock: clock)
+    state.withLock { $0.engine = engine }
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      group.addTask { try await server.run() }
+      group.addTask { try await self.announce(server) }
+      group.addTask { try await self.follow(informer, changed, engine) }
+      group.addTask { try await self.sample(informer, engine, mayAct, wake) }
+      defer { group.cancelAll() }
+      // `announce` is the only one that ends by itself.
+      while try await group.next() != nil {}
+    }
+  }
+
+  /// Waits until the budgets are listed, but not for ever: workers without a budget object are served as well.
+  private func waitForBudgets(_ informer: BudgetInformer) async {
+    let time = self.time
+    await withTaskGroup(of: Void.self) { group in
+      group.addTask { try? await informer.waitForSync() }
+      group.addTask { try? await time.sleep(for: .seconds(10)) }
+      await group.next()
+      group.cancelAll()
+    }
+    if !informer.hasSynced, !Task.isCancelled {
+      let error = informer.metrics.lastError?.message ?? "the first list is still under way"
+      logger.warning(
+        "the API budgets can't be listed; limits are learned until they can", metadata: ["error": "\(error)"])
+    }
+  }
+
+  private func announce(_ server: CoordinatorServer) async throws {
+    let port = try await server.port
+    let waiters = state.withLock { state in
+      state.port = port
+      defer { state.portWaiters = [] }
+      return state.portWaiters
+    }
+    for waiter in waiters { waiter.resume(returning: port) }
+    logger.info("coordinating workers", metadata: [LogKey.address: "\(configuration.server.host):\(port)"])
+  }
+
+  private static func budgets(_ informer: BudgetInformer) -> [BudgetObject] {
+    informer.store.objects().map(BudgetObject.init)
+  }
+
+  private func coordinatorConfiguration(_ budgets: [BudgetObject]) -> CoordinatorConfiguration {
+    CoordinatorConfiguration(
+      groups: BudgetObject.groups(of: budgets), defaults: BudgetConfiguration(prices: .published),
+      lease: configuration.lease)
+  }
+
+  /// Tells the engine each change of the budgets; the same configuration again changes nothing (P21).
+  private func follow(
+    _ informer: BudgetInformer, _ changed: KubernetesRuntime.Wakeup, _ engine: CoordinatorEngine
+  ) async throws {
+    while true {
+      try await changed.wait()
+      let budgets = Self.budgets(informer)
+      await engine.configure(coordinatorConfiguration(budgets))
+      let known = Set(budgets.map(\.key))
+      let gone = state.withLock { state in
+        let gone = state.written.keys.filter { !known.contains($0) }
+        for key in gone { state.written[key] = nil }
+        return gone
+      }
+      for key in gone {
+        registry.removeSeries(withLabelPrefix: [key.namespace, key.name])
+      }
+      sampleNow.signal()
+    }
+  }
+
+  // MARK: Sampling
+
+  private func sample(
+    _ informer: BudgetInformer, _ engine: CoordinatorEngine, _ mayAct: @Sendable () -> Bool,
+    _ wake: @Sendable (ObjectKey) -> Void
+  ) async throws {
+    while true {
+      await engine.followWallClock()
+      let report = await engine.report()
+      let budgets = Self.budgets(informer)
+      let snapshot = FleetSnapshot(report, budgets: budgets, at: time.wallNow)
+      let woken = state.withLock { state in
+        state.snapshot = snapshot
+        return Self.noteAnswers(report, &state.answered)
+      }
+      for key in woken { wake(key) }
+      registry.set(CoordinationMetrics.workers, to: Double(report.workers.count(where: \.isConnected)))
+      registry.set(CoordinationMetrics.learning, to: report.isLearning ? 1 : 0)
+      for budget in budgets {
+        let group = report.groups.first {
+          $0.key.modelGroup == ResolvedBudget.modelGroup(of: budget.key) && $0.key.speed.isEmpty
+        }
+        if let group { measure(group.report, of: budget.key) }
+        if mayAct() { await write(budget, group?.report) }
+      }
+      try await waitForNext()
+    }
+  }
+
+  private func waitForNext() async throws {
+    let (time, sampleNow, pause) = (self.time, self.sampleNow, configuration.sampleEvery)
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      group.addTask { try await time.sleep(for: pause) }
+      group.addTask { try await sampleNow.wait() }
+      defer { group.cancelAll() }
+      try await group.next()
+    }
+  }
+
+  /// The autoscalers of workers that have answered a drain order since: their next step need not wait for a period.
+  private static func noteAnswers(_ report: CoordinatorReport, _ answered: inout [String: Int]) -> [ObjectKey] {
+    var counts: [String: Int] = [:]
+    var keys: [String: ObjectKey] = [:]
+    for worker in report.workers where worker.drain?.answer != nil {
+      let identity = worker.identity
+      // A worker that accepted and one that is drained count differently, so that the second answer is news as well.
+      counts[identity.fleetName, default: 0] += worker.drain?.answer == .drained ? 100_001 : 1
+      keys[identity.fleetName] = ObjectKey(namespace: identity.namespace, name: identity.fleet)
+    }
+    defer { answered = counts }
+    return counts.keys.sorted().compactMap { answered[$0] != counts[$0] ? keys[$0] : nil }
+  }
+
+  private func measure(_ report: GroupReport, of key: ObjectKey) {
+    let labels = [key.namespace, key.name]
+    for dimension in report.dimensions {
+      let labels = labels + ["\(dimension.dimension)"]
+      registry.set(CoordinationMetrics.limit, to: Double(dimension.limit), labels)
+      registry.set(CoordinationMetrics.admitted, to: Double(dimension.admitted), labels)
+      registry.set(CoordinationMetrics.waiting, to: Double(dimension.waiting), labels)
+      registry.set(CoordinationMetrics.foreign, to: Double(dimension.foreign), labels)
+      registry.set(CoordinationMetrics.utilization, to: Double(dimension.utilizationPPM) / 1e6, labels)
+    }
+    registry.set(CoordinationMetrics.queue, to: Double(report.waiting), labels)
+    registry.set(CoordinationMetrics.wait, to: Double(report.queueWaitP95Milliseconds ?? 0) / 1e3, labels)
+    for kind in RejectionKind.allCases where report.rejections.indices.contains(kind.rawValue) {
+      registry.set(CoordinationMetrics.rejections, to: Double(report.rejections[kind.rawValue]), labels + ["\(kind)"])
+    }
+    registry.set(CoordinationMetrics.spent, to: Double(report.spentToday) / 1e6, labels)
+    registry.set(CoordinationMetrics.clients, to: Double(report.clients), labels)
+  }
+
+  // MARK: Status
+
+  /// Writes the status when it says something new: a condition at once, numbers now and then.
+  private func write(_ budget: BudgetObject, _ report: GroupReport?) async {
+    let now = time.monotonicNow
+    let written = state.withLock { $0.written[budget.key] }
+    var budget = budget
+    // What we wrote last may not have come back by the watch yet.
+    if let written { budget.object.status = written.status }
+    let status = BudgetStatusReport.status(of: budget, report: report, now: time.wallNow)
+    let old = budget.object.status
+    guard status != old else { return }
+    let isUrgent = Self.conditions(of: status) != Self.conditions(of: old)
+    if !isUrgent, let written, now - written.at < configuration.statusEvery { return }
+    do {
+      // A first patch writes everything, also what another coordinator left behind.
+      guard
+        let patch = JSONValue.mergePatch(
+          from: try KubernetesJSON.value(of: old ?? APIBudget.Status()), to: try KubernetesJSON.value(of: status))
+      else { return }
+      let request = try APIRequest.patch(
+        APIBudget.resource, budget.key, .status, .merge(try KubernetesJSON.encode(JSONValue.object(["status": patch]))),
+        WriteOptions(fieldManager: configuration.fieldManager, priority: .status))
+      _ = try await client.raw(request)
+      registry.increment(CoordinationMetrics.statusWrites, ["success"])
+      state.withLock { $0.written[budget.key] = (status, now) }
+      if isUrgent { tell(budget.key, status, old) }
+    } catch let error as KubernetesError where error.code == .notFound {
+      return
+    } catch {
+      registry.increment(CoordinationMetrics.statusWrites, ["failure"])
+      logger.debug(
+        "a budget's status can't be written", metadata: ["budget": "\(budget.key)", LogKey.error: "\(error)"])
+    }
+  }
+
+  private static func conditions(of status: APIBudget.Status?) -> [[String]] {
+    (status?.conditions ?? []).map { [$0.type ?? "", $0.status?.text ?? "", $0.reason ?? ""] }
+      + [[String(status?.observedGeneration ?? 0)]]
+  }
+
+  /// One line for each condition that flipped.
+  private func tell(_ key: ObjectKey, _ status: APIBudget.Status, _ old: APIBudget.Status?) {
+    for condition in status.conditions ?? [] {
+      let before = old?.conditions?.first { $0.type == condition.type }
+      guard before?.status?.text != condition.status?.text || before?.reason != condition.reason,
+        before != nil
+          || condition.status?.text == (condition.type == BudgetStatusReport.ConditionType.saturated ? "True" : "False")
+      else { continue }
+      let isBad = condition.type != BudgetStatusReport.ConditionType.saturated && condition.status?.text == "False"
+      logger.log(
+        level: isBad ? .warning : .info,
+        "budget \(key.name): \(condition.message ?? "")",
+        metadata: ["budget": "\(key)", LogKey.reason: "\(condition.reason ?? "")"])
+    }
+  }
+}
