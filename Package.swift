@@ -224,8 +224,9 @@ let package = Package(
     .testTarget(
       name: "ControlPlaneTests",
       dependencies: [
-        "ControllerCommand", "KubernetesClient", "KubernetesConfiguration", "KubernetesCore", "KubernetesRuntime",
-        "Observability", "ScalingAPI", "ScalingController", "ScalingDecision", "TestSupport",
+        "ControllerCommand", "CoordinationProtocol", "Coordinator", "FleetCoordination", "KubernetesClient",
+        "KubernetesConfiguration", "KubernetesCore", "KubernetesRuntime", "Observability", "RateBudget", "ScalingAPI",
+        "ScalingController", "ScalingDecision", "SwarmCoordination", "TestSupport",
         .product(name: "Logging", package: "swift-log"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
       ]),

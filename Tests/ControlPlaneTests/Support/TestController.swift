@@ -1,4 +1,7 @@
 import ControllerCommand
+import CoordinationProtocol
+import Coordinator
+import FleetCoordination
 import KubernetesClient
 import KubernetesCore
 import KubernetesRuntime
@@ -14,7 +17,9 @@ import TestSupport
 /// A controller in this process, with a short sync period, whose passes tests can await.
 final class TestController: Sendable {
   let service: ScalingControllerService
-  let registry = MetricsRegistry(ControllerMetrics.families)
+  let registry = MetricsRegistry(ControllerMetrics.families + CoordinationMetrics.families)
+  /// The coordinator of workers, when there is one.
+  let coordinator: FleetCoordinator?
   let transport: CurlTransport
   let log = RecordingLog()
   private let passes = Mutex<(all: [Pass], waiters: [Waiter])>(([], []))
@@ -32,7 +37,7 @@ final class TestController: Sendable {
     kubeconfig: String, context: String? = nil, namespace: String,
     syncPeriod: Duration = .seconds(1),
     election: (lease: ObjectKey, configuration: LeaderElection.Configuration)? = nil,
-    watch: WatchStateMachine.Configuration = .init(), instance: String = "test"
+    watch: WatchStateMachine.Configuration = .init(), instance: String = "test", coordinates: Bool = false
   ) throws {
     let time = SystemTimeSource()
     let cluster = try KubeconfigLoader.load(kubeconfig, context)
@@ -45,8 +50,17 @@ final class TestController: Sendable {
     let sink = PassSink()
     let log = self.log
     let logger = Logger(label: "controller") { _ in RecordingLogHandler(log: log) }
+    let prioritizing = PrioritizingTransport(transport, timeSource: time)
+    coordinator =
+      coordinates
+      ? FleetCoordinator(
+        .init(server: .init(port: 0, security: .plaintext), namespace: namespace, instance: instance),
+        transport: prioritizing,
+        authenticator: TokenReviewAuthenticator(client: APIClient(transport: prioritizing, time: time), time: time),
+        registry: registry, clock: SystemBudgetClock(), time: time, logger: logger)
+      : nil
     service = ScalingControllerService(
-      transport: PrioritizingTransport(transport, timeSource: time),
+      transport: prioritizing,
       configuration: .init(
         namespace: namespace, workers: 4,
         settings: .init(
@@ -54,6 +68,7 @@ final class TestController: Sendable {
         election: election, watch: watch, instance: instance),
       registry: registry, time: time, logger: logger,
       queryTransports: CurlQueryTransports(userAgent: "swarmscale-controller/test-\(instance)", time: time),
+      reports: coordinator, orders: coordinator, leaderTasks: coordinator.map { [$0] } ?? [],
       onPass: { pass in
         let handler = sink.handler.withLock { $0 }
         handler?(pass)
