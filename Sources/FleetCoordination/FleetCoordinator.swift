@@ -95,7 +95,9 @@ package final class FleetCoordinator: FleetReports, FleetOrders, LeaderTask {
   }
 
   package func budget(_ name: String, of autoscaler: ObjectKey) -> BudgetReport? {
-    state.withLock { $0.snapshot }?.budget(name, of: autoscaler)
+    // Before the first look at the budgets all are being learned: growth waits, and nobody is told of a trouble.
+    guard let snapshot = state.withLock({ $0.snapshot }) else { return BudgetReport(loads: [], isLearning: true) }
+    return snapshot.budget(name, of: autoscaler)
   }
 
   // MARK: FleetOrders

@@ -92,7 +92,10 @@ extension Plan {
       }
     }
     if let limit = limitWords, bindingStep != .stabilization, bindingStep != .settling {
-      return condition(.scalingLimited, true, bindingStep.conditionReason, "the count is limited by \(limit)")
+      // Which dimension of the budget it is decides what the user can do.
+      let details = bindingStep == .ceiling ? bindingCeiling.map { ": \(words(for: $0))" } : nil
+      return condition(
+        .scalingLimited, true, bindingStep.conditionReason, "the count is limited by \(limit)\(details ?? "")")
     }
     return condition(.scalingLimited, false, "DesiredWithinRange", "the desired count is within the acceptable range")
   }

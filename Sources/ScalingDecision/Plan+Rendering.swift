@@ -38,7 +38,7 @@ extension Plan {
     case .demand, .bounds, .disabled: nil
     case .pause: "an annotation"
     case .unknownMetric: "an unknown metric"
-    case .ceiling: "\(bindingCeilingName ?? "API") budget"
+    case .ceiling: "\(bindingCeiling.map { name(of: $0) } ?? "API") budget"
     case .marginalGain: "work that doesn't grow with the fleet"
     case .capacity: "missing capacity"
     case .workInFlight: "work in flight"
@@ -52,8 +52,9 @@ extension Plan {
     }
   }
 
-  private var bindingCeilingName: String? {
-    for case .ceiling(let metric, _) in reasons.reversed() { return name(of: metric) }
+  /// The metric of the ceiling that binds.
+  var bindingCeiling: Int? {
+    for case .ceiling(let metric, _) in reasons.reversed() { return metric }
     return nil
   }
 

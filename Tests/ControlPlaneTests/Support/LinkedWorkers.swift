@@ -16,6 +16,7 @@ final class LinkedWorkers: Sendable {
     var gone: Set<String> = []
     var failures: [String] = []
     var grants = 0
+    var costs: [String: String] = [:]
   }
 
   private let namespace: TestNamespace
@@ -36,6 +37,8 @@ final class LinkedWorkers: Sendable {
   var gone: Set<String> { state.withLock { $0.gone } }
   /// What went wrong with links.
   var failures: [String] { state.withLock { $0.failures } }
+  /// The pods' deletion costs, as they were seen last.
+  var costs: [String: String] { state.withLock { $0.costs } }
   /// How many requests were granted.
   var grants: Int { state.withLock { $0.grants } }
 
@@ -53,7 +56,14 @@ final class LinkedWorkers: Sendable {
         for (pod, uid) in pods where running[pod] == nil {
           let canceller = Canceller()
           running[pod] = canceller
-          group.addTask { try await canceller.run { try await self.work(pod, uid: uid, port: port, clock) } }
+          group.addTask {
+            do {
+              try await canceller.run { try await self.work(pod, uid: uid, port: port, clock) }
+            } catch is CancellationError {
+            } catch {
+              self.state.withLock { $0.failures.append("\(pod): \(error)") }
+            }
+          }
         }
         try await clock.sleep(until: clock.now + .seconds(1))
       }
@@ -64,7 +74,7 @@ final class LinkedWorkers: Sendable {
   private func pods() async throws -> [String: String] {
     var pods: [String: String] = [:]
     let text = try await namespace.api.send(
-      .get, "/api/v1/namespaces/\(namespace.name)/pods?labelSelector=app%3D\(app)")
+      .get, "/api/v1/namespaces/\(namespace.name)/pods?labelSelector=app=\(app)")
     for item in try JSONValue(parsing: Array(text.utf8))["items"]?.arrayValue ?? [] {
       guard item[path: ["status", "phase"]]?.stringValue == "Running",
         item[path: ["metadata", "deletionTimestamp"]] == nil,
@@ -72,6 +82,8 @@ final class LinkedWorkers: Sendable {
         let uid = item[path: ["metadata", "uid"]]?.stringValue
       else { continue }
       pods[name] = uid
+      let cost = item[path: ["metadata", "annotations", Pod.deletionCostAnnotation]]?.stringValue
+      state.withLock { $0.costs[name] = cost }
     }
     return pods
   }

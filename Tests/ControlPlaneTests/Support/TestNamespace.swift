@@ -51,15 +51,17 @@ struct TestNamespace: Sendable {
 
   /// Creates a Deployment of `replicas` pods labelled `app: NAME`.
   func createDeployment(
-    _ deployment: String, replicas: Int, cpu: String? = "1", memory: String? = "100Mi"
+    _ deployment: String, replicas: Int, cpu: String? = "1", memory: String? = "100Mi", serviceAccount: String? = nil
   ) async throws {
+    let account = serviceAccount.map { #""serviceAccountName":"\#($0)","# } ?? ""
+
     let requests = [cpu.map { #""cpu":"\#($0)""# }, memory.map { #""memory":"\#($0)""# }].compactMap { $0 }
     try await api.send(
       .post, "/apis/apps/v1/namespaces/\(name)/deployments",
       #"""
       {"apiVersion":"apps/v1","kind":"Deployment","metadata":{"name":"\#(deployment)"},"spec":{"replicas":\#(replicas),
        "selector":{"matchLabels":{"app":"\#(deployment)"}},
-       "template":{"metadata":{"labels":{"app":"\#(deployment)"}},"spec":{"nodeName":"test-node-0","terminationGracePeriodSeconds":0,
+       "template":{"metadata":{"labels":{"app":"\#(deployment)"}},"spec":{\#(account)"nodeName":"test-node-0","terminationGracePeriodSeconds":0,
         "containers":[{"name":"main","image":"none","resources":{"requests":{\#(requests.joined(separator: ","))}}}]}}}}
       """#)
   }
