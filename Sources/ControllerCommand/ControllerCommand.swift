@@ -56,6 +56,7 @@ package struct ControllerCommand: AsyncParsableCommand {
 
   package func run() async throws {
     Heap.keepSmall()
+    CoreDumps.disable()
     let time = SystemTimeSource()
     let logger = makeLogger(time)
     do {
