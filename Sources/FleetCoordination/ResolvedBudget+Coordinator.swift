@@ -20,9 +20,24 @@ extension ResolvedBudget {
         requests: requestsPerMinute?.value, inputTokens: inputTokensPerMinute?.value, inputTokensTotal: nil,
         outputTokens: outputTokensPerMinute?.value),
       targetPercent: upper, outputTargetPercent: min(upper, 90), burst: burst,
-      reservePercent: Int64(reservePercent), fleets: fleets, prices: .published,
+      reservePercent: Int64(reservePercent), fleets: fleets, prices: priceList,
       spend: SpendLimits(perHour: hourlyUSD?.microDollars, perDay: dailyUSD?.microDollars))
     return GroupConfiguration(modelGroup: Self.modelGroup(of: key), models: models, budget: budget)
+  }
+}
+
+extension ResolvedBudget {
+  /// The spec's prices, then the list prices.
+  private var priceList: PriceList {
+    let own = prices.map { price in
+      PriceList.Entry(
+        pattern: price.model,
+        prices: ModelPrices(
+          input: price.inputUSD.microDollars, output: price.outputUSD.microDollars,
+          cacheWrite: price.cacheWriteUSD?.microDollars, cacheWriteHour: price.cacheWriteHourUSD?.microDollars,
+          cacheRead: price.cacheReadUSD?.microDollars))
+    }
+    return PriceList(own + PriceList.published.entries)
   }
 }
 

@@ -81,6 +81,15 @@ struct BudgetFields {
     return amount
   }
 
+  /// US dollars per million tokens, in micro-dollars; 0 is a price.
+  func price(_ key: String) throws(BudgetFile.Invalid) -> Int64? {
+    guard let text = try text(key) else { return nil }
+    guard let amount = Self.quantity(text, scale: 1_000_000), (0...1_000_000_000).contains(amount) else {
+      throw invalid(key, "\(text) isn't a price from 0 to 1000 US dollars per million tokens, such as 3 or 0.80")
+    }
+    return amount
+  }
+
   /// A quantity without floating point; nil for what is none, or is too large.
   static func quantity(_ text: String, scale: Int64) -> Int64? {
     let units: [(suffix: String, factor: Int64)] = [

@@ -72,17 +72,40 @@ package struct BudgetFile: Sendable {
     let burst = try spec.object("burst")
     try burst?.refuseUnknown(besides: ["seconds"])
     let spend = try spec.object("spend")
-    try spend?.refuseUnknown(besides: ["hourlyUSD", "dailyUSD"])
+    try spend?.refuseUnknown(besides: ["hourlyUSD", "dailyUSD", "prices"])
     return BudgetConfiguration(
       limits: PerDimension(
         requests: try limits?.amount("requestsPerMinute"), inputTokens: try limits?.amount("inputTokensPerMinute"),
         inputTokensTotal: nil, outputTokens: try limits?.amount("outputTokensPerMinute")),
       targetPercent: upper, outputTargetPercent: min(upper, 90),
       burst: .seconds(try burst?.integer("seconds", in: 1...60) ?? 5),
-      reservePercent: try spec.integer("reserve", in: 0...90) ?? 5, fleets: try shares(spec), prices: .published,
+      reservePercent: try spec.integer("reserve", in: 0...90) ?? 5, fleets: try shares(spec),
+      prices: PriceList((try spend.map(prices) ?? []) + PriceList.published.entries),
       spend: SpendLimits(
         perHour: try spend?.amount("hourlyUSD", scale: 1_000_000),
         perDay: try spend?.amount("dailyUSD", scale: 1_000_000)))
+  }
+
+  private static func prices(_ spend: BudgetFields) throws(Invalid) -> [PriceList.Entry] {
+    var entries: [PriceList.Entry] = []
+    for price in try spend.objects("prices") {
+      try price.refuseUnknown(
+        besides: ["model", "inputUSD", "outputUSD", "cacheWriteUSD", "cacheWriteHourUSD", "cacheReadUSD"])
+      guard let model = try price.text("model"), !model.isEmpty else {
+        throw Invalid(place: price.place + ".model", problem: "the model is missing; write it like claude-sonnet-*")
+      }
+      guard let input = try price.price("inputUSD"), let output = try price.price("outputUSD") else {
+        throw Invalid(
+          place: price.place, problem: "inputUSD and outputUSD are needed, in US dollars per million tokens")
+      }
+      entries.append(
+        PriceList.Entry(
+          pattern: model,
+          prices: ModelPrices(
+            input: input, output: output, cacheWrite: try price.price("cacheWriteUSD"),
+            cacheWriteHour: try price.price("cacheWriteHourUSD"), cacheRead: try price.price("cacheReadUSD"))))
+    }
+    return entries
   }
 
   private static func shares(_ spec: BudgetFields) throws(Invalid) -> [String: BudgetConfiguration.FleetShare] {

@@ -15,7 +15,7 @@ import Testing
       {"models":["claude-sonnet-*"],"limits":{"requestsPerMinute":4000,"inputTokensPerMinute":"2M","outputTokensPerMinute":"400k"},
        "target":{"lower":70,"upper":80},"burst":{"seconds":7},"reserve":9,
        "shares":[{"autoscaler":"reviewers","weight":3,"priority":"Interactive"},{"autoscaler":"sweepers","priority":"Bulk"}],
-       "spend":{"hourlyUSD":"12.50","dailyUSD":100}}
+       "spend":{"hourlyUSD":"12.50","dailyUSD":100,"prices":[{"model":"claude-sonnet-*","inputUSD":"2.50","outputUSD":10,"cacheReadUSD":0}]}}
       """#)
     let group = try #require(BudgetObject.groups(of: [object]).first)
     #expect(group.modelGroup == "team/claude" && group.models == ["claude-sonnet-*"])
@@ -31,7 +31,10 @@ import Testing
         "team/reviewers": .init(weight: 3, priority: .interactive), "team/sweepers": .init(weight: 1, priority: .low),
       ])
     #expect(budget.spend == SpendLimits(perHour: 12_500_000, perDay: 100_000_000))
-    #expect(budget.prices == .published)
+    // What stands in the spec goes before the list price; what it leaves out follows from the input's.
+    let price = ModelPrices(input: 2_500_000, output: 10_000_000, cacheRead: 0)
+    #expect(budget.prices.prices(of: "claude-sonnet-5") == price && price.cacheWrite == 3_125_000)
+    #expect(budget.prices.prices(of: "claude-opus-5") == PriceList.published.prices(of: "claude-opus-5"))
   }
 
   @Test("Budgets that name models stand before those for all, and those that can't be used are left out")

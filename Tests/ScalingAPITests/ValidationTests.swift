@@ -267,14 +267,21 @@ struct ValidationTests {
         "provider": "OpenAi", "models": ["claude sonnet"], "limits": ["requestsPerMinute": 0, "tokens": 4],
         "target": ["lower": 96], "burst": ["seconds": 61], "reserve": 91,
         "shares": [["autoscaler": "a"], ["autoscaler": "a", "weight": 0, "priority": "Norml"]],
-        "spend": ["dailyUSD": -1],
+        "spend": [
+          "dailyUSD": -1,
+          "prices": [
+            ["model": "", "inputUSD": 3, "outputUSD": 15], ["model": "m", "inputUSD": -1, "outputUSD": 1001],
+            ["model": "n"],
+          ],
+        ],
       ],
     ])
     #expect(
       Set(budget.validate().errors.map(\.path)) == [
         "spec.limits.tokens", "spec.provider", "spec.models[0]", "spec.limits.requestsPerMinute", "spec.target.lower",
         "spec.burst.seconds", "spec.reserve", "spec.shares[1].autoscaler", "spec.shares[1].weight",
-        "spec.shares[1].priority", "spec.spend.dailyUSD",
+        "spec.shares[1].priority", "spec.spend.dailyUSD", "spec.spend.prices[0].model", "spec.spend.prices[1].inputUSD",
+        "spec.spend.prices[1].outputUSD", "spec.spend.prices[2].inputUSD", "spec.spend.prices[2].outputUSD",
       ])
     #expect(throws: InvalidSpecError.self) { try budget.resolved() }
   }

@@ -17,7 +17,7 @@ import Testing
       reserve: 10
       shares:
       - {autoscaler: reviewers, weight: 3, priority: Interactive}
-      spend: {dailyUSD: "12.50"}
+      spend: {dailyUSD: "12.50", prices: [{model: claude-sonnet-*, inputUSD: "2.50", outputUSD: 10}]}
     ---
     kind: SwarmAutoscaler
     metadata: {name: reviewers}
@@ -35,6 +35,8 @@ import Testing
     #expect(configuration.burst == .seconds(7) && configuration.reservePercent == 10)
     #expect(configuration.fleets["reviewers"] == .init(weight: 3, priority: .interactive))
     #expect(configuration.spend == SpendLimits(perDay: 12_500_000))
+    #expect(
+      configuration.prices.prices(of: "claude-sonnet-4-5") == ModelPrices(input: 2_500_000, output: 10_000_000))
   }
 
   @Test("A model that no budget names has its own; one that couldn't be read draws on the first")
@@ -56,6 +58,14 @@ import Testing
       ("kind: APIBudget\nmetadata: {name: a}\nspec: {limits: {requestsPerMinute: -5}}", "requestsPerMinute: -5"),
       ("kind: APIBudget\nmetadata: {name: a}\nspec: {shares: [{autoscaler: x, priority: High}]}", "High isn't known"),
       ("kind: APIBudget\nmetadata: {name: a}\nspec: {provider: Bedrock}", "Bedrock isn't known"),
+      (
+        "kind: APIBudget\nmetadata: {name: a}\nspec: {spend: {prices: [{model: m, inputUSD: -3, outputUSD: 1}]}}",
+        "prices[0].inputUSD: -3"
+      ),
+      (
+        "kind: APIBudget\nmetadata: {name: a}\nspec: {spend: {prices: [{model: m, inputUSD: 3}]}}",
+        "inputUSD and outputUSD are needed"
+      ),
       ("kind: Deployment", "no object of kind APIBudget"),
       ("a: [", "YAML"),
     ])

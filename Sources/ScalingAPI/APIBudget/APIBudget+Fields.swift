@@ -90,11 +90,43 @@ extension APIBudget {
     package var hourlyUSD: Quantity?
     /// In any day (UTC), such as 500.
     package var dailyUSD: Quantity?
+    /// What models cost, where it isn't the list price or the model is newer than this program; the first that matches counts.
+    package var prices: [Price]?
 
     /// Makes a value; what is left out is absent from the JSON.
-    package init(hourlyUSD: Quantity? = nil, dailyUSD: Quantity? = nil) {
+    package init(hourlyUSD: Quantity? = nil, dailyUSD: Quantity? = nil, prices: [Price]? = nil) {
       self.hourlyUSD = hourlyUSD
       self.dailyUSD = dailyUSD
+      self.prices = prices
+    }
+  }
+
+  /// What models cost, in US dollars per million tokens.
+  package struct Price: Hashable, Sendable, Codable {
+    /// The models; * stands for any text, such as "claude-sonnet-*".
+    package var model: String?
+    /// Input that isn't read from a cache, such as 3.
+    package var inputUSD: Quantity?
+    /// Output, such as 15.
+    package var outputUSD: Quantity?
+    /// Writes to the five-minute cache. Default 1.25 times inputUSD.
+    package var cacheWriteUSD: Quantity?
+    /// Writes to the one-hour cache. Default twice inputUSD.
+    package var cacheWriteHourUSD: Quantity?
+    /// Reads from the cache. Default a tenth of inputUSD.
+    package var cacheReadUSD: Quantity?
+
+    /// Makes a value; what is left out is absent from the JSON.
+    package init(
+      model: String? = nil, inputUSD: Quantity? = nil, outputUSD: Quantity? = nil, cacheWriteUSD: Quantity? = nil,
+      cacheWriteHourUSD: Quantity? = nil, cacheReadUSD: Quantity? = nil
+    ) {
+      self.model = model
+      self.inputUSD = inputUSD
+      self.outputUSD = outputUSD
+      self.cacheWriteUSD = cacheWriteUSD
+      self.cacheWriteHourUSD = cacheWriteHourUSD
+      self.cacheReadUSD = cacheReadUSD
     }
   }
 

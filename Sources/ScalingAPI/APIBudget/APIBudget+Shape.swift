@@ -42,5 +42,18 @@ extension APIBudget.Spend {
   package static let shape: [FieldShape] = [
     FieldShape("hourlyUSD", .quantity),
     FieldShape("dailyUSD", .quantity),
+    FieldShape("prices", .list(.object(APIBudget.Price.shape))),
+  ]
+}
+
+extension APIBudget.Price {
+  /// The fields of a Price, for checks of documents.
+  package static let shape: [FieldShape] = [
+    FieldShape("model", .string),
+    FieldShape("inputUSD", .quantity),
+    FieldShape("outputUSD", .quantity),
+    FieldShape("cacheWriteUSD", .quantity),
+    FieldShape("cacheWriteHourUSD", .quantity),
+    FieldShape("cacheReadUSD", .quantity),
   ]
 }

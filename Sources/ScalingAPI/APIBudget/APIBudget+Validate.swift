@@ -6,13 +6,7 @@ extension APIBudget {
     var validator = Validator()
     validator.add(decodingIssues)
     _ = validator.check(spec.provider, at: "spec.provider")
-    for (index, model) in (spec.models ?? []).enumerated() where model.isEmpty || model.contains(where: \.isWhitespace)
-    {
-      validator.report(
-        .invalid, "spec.models[\(index)]", value: model,
-        "a model is a name without spaces, in which * stands for any text",
-        fix: "write it like \"claude-sonnet-*\"")
-    }
+    for (index, model) in (spec.models ?? []).enumerated() { validator.checkModel(model, at: "spec.models[\(index)]") }
     for (name, limit) in [
       ("requestsPerMinute", spec.limits?.requestsPerMinute),
       ("inputTokensPerMinute", spec.limits?.inputTokensPerMinute),
@@ -24,6 +18,7 @@ extension APIBudget {
     validator.checkShares(spec.shares ?? [])
     validator.checkPositive(spec.spend?.hourlyUSD, at: "spec.spend.hourlyUSD")
     validator.checkPositive(spec.spend?.dailyUSD, at: "spec.spend.dailyUSD")
+    validator.checkPrices(spec.spend?.prices ?? [])
     if let hourly = spec.spend?.hourlyUSD, let daily = spec.spend?.dailyUSD, hourly > daily {
       validator.advise(
         "spec.spend.hourlyUSD", value: "\(hourly)", "it is above dailyUSD, so it never binds",
@@ -45,11 +40,47 @@ extension APIBudget {
       shares: (spec.shares ?? []).map {
         .init(autoscaler: $0.autoscaler ?? "", weight: $0.weight ?? 1, priority: $0.priority?.known ?? .normal)
       },
-      hourlyUSD: spec.spend?.hourlyUSD, dailyUSD: spec.spend?.dailyUSD)
+      hourlyUSD: spec.spend?.hourlyUSD, dailyUSD: spec.spend?.dailyUSD,
+      prices: (spec.spend?.prices ?? []).map {
+        .init(
+          model: $0.model ?? "", inputUSD: $0.inputUSD ?? .zero, outputUSD: $0.outputUSD ?? .zero,
+          cacheWriteUSD: $0.cacheWriteUSD, cacheWriteHourUSD: $0.cacheWriteHourUSD, cacheReadUSD: $0.cacheReadUSD)
+      })
   }
 }
 
 extension Validator {
+  fileprivate mutating func checkModel(_ model: String, at path: String) {
+    guard model.isEmpty || model.contains(where: \.isWhitespace) else { return }
+    report(
+      .invalid, path, value: model, "a model is a name without spaces, in which * stands for any text",
+      fix: "write it like \"claude-sonnet-*\"")
+  }
+
+  /// The most that a million tokens may cost; ten times as much as anything ever has.
+  private static var highestPrice: Quantity { Quantity(1_000) }
+
+  fileprivate mutating func checkPrices(_ prices: [APIBudget.Price]) {
+    for (index, price) in prices.enumerated() {
+      let path = "spec.spend.prices[\(index)]"
+      checkModel(price.model ?? "", at: "\(path).model")
+      for (name, value) in [("inputUSD", price.inputUSD), ("outputUSD", price.outputUSD)] where value == nil {
+        report(
+          .required, "\(path).\(name)", "the price per million tokens is missing",
+          fix: "write it in US dollars, such as \"3\"")
+      }
+      for (name, value) in [
+        ("inputUSD", price.inputUSD), ("outputUSD", price.outputUSD), ("cacheWriteUSD", price.cacheWriteUSD),
+        ("cacheWriteHourUSD", price.cacheWriteHourUSD), ("cacheReadUSD", price.cacheReadUSD),
+      ] {
+        guard let value, value < .zero || value > Self.highestPrice else { continue }
+        report(
+          .invalid, "\(path).\(name)", value: "\(value)", "a price is from 0 to 1000 US dollars per million tokens",
+          fix: "write it per million tokens, such as \"3\"")
+      }
+    }
+  }
+
   mutating func checkShares(_ shares: [APIBudget.Share]) {
     for (index, share) in shares.enumerated() {
       let path = "spec.shares[\(index)]"
@@ -91,6 +122,24 @@ package struct ResolvedBudget: Hashable, Sendable, Codable {
   package var hourlyUSD: Quantity?
   /// What may be spent in any day; nil: no limit.
   package var dailyUSD: Quantity?
+  /// What models cost, before the list prices.
+  package var prices: [Price] = []
+
+  /// What models cost, in US dollars per million tokens; nil: the usual multiple of the input's.
+  package struct Price: Hashable, Sendable, Codable {
+    /// The models, with `*`.
+    package var model: String
+    /// Uncached input.
+    package var inputUSD: Quantity
+    /// Output.
+    package var outputUSD: Quantity
+    /// Writes to the five-minute cache.
+    package var cacheWriteUSD: Quantity?
+    /// Writes to the one-hour cache.
+    package var cacheWriteHourUSD: Quantity?
+    /// Reads from the cache.
+    package var cacheReadUSD: Quantity?
+  }
 
   /// One fleet's part.
   package struct Share: Hashable, Sendable, Codable {
