@@ -111,6 +111,9 @@ package final class InformerStore<Object: WatchedObject>: Sendable {
   /// The object called `key`.
   package subscript(key: ObjectKey) -> Object? { state.withLock { $0.namespaces[key.namespace]?[key]?.object } }
 
+  /// The store's own copy of `key`, for those who keep many keys; nil when there is no such object.
+  package func storedKey(_ key: ObjectKey) -> ObjectKey? { state.withLock { $0.namespaces[key.namespace]?[key]?.key } }
+
   /// The number of objects.
   package var count: Int { state.withLock { $0.count } }
 

@@ -19,10 +19,9 @@ struct InformerStoreTests {
 
     mutating func put(_ pod: Pod) -> [StoreChange] {
       listed.insert(pod.key)
-      let old = objects.updateValue(pod, forKey: pod.key)
-      guard let old else { return [.added] }
-      if old.uid == pod.uid { return old.resourceVersion == pod.resourceVersion ? [] : [.updated] }
-      return [.deleted, .added]
+      if let old = objects[pod.key], old.uid == pod.uid, old.resourceVersion == pod.resourceVersion { return [] }
+      guard let old = objects.updateValue(pod, forKey: pod.key) else { return [.added] }
+      return old.uid == pod.uid ? [.updated] : [.deleted, .added]
     }
 
     func pods(where isWanted: (Pod) -> Bool = { _ in true }) -> [Pod] {
@@ -54,6 +53,7 @@ struct InformerStoreTests {
       default: #expect(store.put(pod) == model.put(pod))
       }
       #expect(store[pod.key] == model.objects[pod.key])
+      #expect(store.storedKey(pod.key) == model.objects[pod.key]?.key)
       #expect(store.count == model.objects.count)
       #expect(store.objects() == model.pods())
       #expect(store.keys == model.pods().map(\.key))
