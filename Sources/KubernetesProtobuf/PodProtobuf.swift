@@ -24,7 +24,7 @@ package enum PodProtobuf {
     let list = try message(WirePodList.self, in: unwrap(Data(bytes), expecting: "PodList"))
     var items: [Pod] = []
     items.reserveCapacity(list.items.count)
-    for item in list.items { items.append(interner.intern(try pod(from: item))) }
+    for item in list.items { items.append(interner.intern(try pod(from: message(WirePod.self, in: item)))) }
     return ObjectList(
       metadata: ListMeta(
         resourceVersion: list.metadata.resourceVersion, continueToken: list.metadata.continue,

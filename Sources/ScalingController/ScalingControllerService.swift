@@ -97,7 +97,8 @@ package final class ScalingControllerService: Service {
       LeaderElector(
         transport: transport, lease: election.lease, configuration: election.configuration, time: time, logger: logger)
     }
-    let lookup = InformerLookup(autoscalers: autoscalers.store, pods: pods.store)
+    let podStore = pods.store
+    let lookup = InformerLookup(autoscalers: autoscalers.store, pods: podStore)
     queues.lookup = lookup
     let reporter = PassReporter(
       client: client, events: events, registry: registry, time: time, logger: logger,
@@ -107,7 +108,8 @@ package final class ScalingControllerService: Service {
     self.prometheus = prometheus
     let collector = MetricsCollector(
       podMetrics: PodMetricsSource(
-        client: client, time: time, lifetime: min(.seconds(5), configuration.settings.defaults.syncPeriod / 3)),
+        client: client, time: time, lifetime: min(.seconds(5), configuration.settings.defaults.syncPeriod / 3),
+        storedKey: { podStore.storedKey($0) }),
       adapters: MetricsAdapters(client: client, discovery: discovery), prometheus: prometheus,
       reports: reports, time: time)
     let targets = ScaleTargets(

@@ -3,12 +3,16 @@ package import KubernetesCore
 extension PodUsage {
   /// Reads a `PodMetricsList` (`metrics.k8s.io/v1beta1`), sorted by pod name; `now` stands in for missing timestamps.
   ///
+  /// `shared` may give another copy of a pod's name that is kept anyway, so that the list needs none of its own.
+  ///
   /// Read value by value instead of as a document, because it is the largest answer that the controller reads over and
   /// over. One broken item fails the list: a silent gap would look like a missing pod.
-  package static func list(parsing body: [UInt8], now: Timestamp) throws(KubernetesError) -> [PodUsage] {
+  package static func list(
+    parsing body: [UInt8], now: Timestamp, sharing shared: (_ name: String) -> String? = { _ in nil }
+  ) throws(KubernetesError) -> [PodUsage] {
     do {
       var parser = PodMetricsParser(body, now: now)
-      return try parser.list().sorted { $0.pod < $1.pod }
+      return try parser.list(shared).sorted { $0.pod < $1.pod }
     } catch let error as KubernetesError {
       throw error
     } catch {
@@ -25,18 +29,20 @@ private struct PodMetricsParser {
   /// Most pods are measured at the same moment, and all over windows of few lengths: each text is read once.
   private var lastTimestamp: (text: String, value: Timestamp)?
   private var lastWindow: (text: String, value: Duration)?
+  /// The names of containers that came last, each stored once.
+  private var containerNames: [String] = []
 
   init(_ body: [UInt8], now: Timestamp) {
     reader = JSONReader(body)
     self.now = now
   }
 
-  mutating func list() throws -> [PodUsage] {
+  mutating func list(_ shared: (String) -> String?) throws -> [PodUsage] {
     var items: [PodUsage]?
     try reader.beginObject()
     var first = true
     while let key = try reader.nextKey(first: &first) {
-      if key == "items" { items = try readItems() } else { try reader.skipValue() }
+      if key == "items" { items = try readItems(shared) } else { try reader.skipValue() }
     }
     try reader.finish()
     guard let items else {
@@ -46,7 +52,7 @@ private struct PodMetricsParser {
     return items
   }
 
-  private mutating func readItems() throws -> [PodUsage] {
+  private mutating func readItems(_ shared: (String) -> String?) throws -> [PodUsage] {
     // Go writes an empty list without elements as null.
     if try reader.readNull() { return [] }
     var items: [PodUsage] = []
@@ -54,7 +60,7 @@ private struct PodMetricsParser {
     var first = true
     while try reader.nextElement(first: &first) {
       do {
-        items.append(try readItem())
+        items.append(try readItem(shared))
       } catch let error as QuantityError {
         throw KubernetesError(.malformedResponse, "The metrics API's item \(items.count) can't be read: \(error)")
       } catch let error as TimestampError {
@@ -64,16 +70,18 @@ private struct PodMetricsParser {
     return items
   }
 
-  private mutating func readItem() throws -> PodUsage {
+  private mutating func readItem(_ shared: (String) -> String?) throws -> PodUsage {
     var usage = PodUsage(pod: "", at: now, window: .zero, containers: [])
     try reader.beginObject()
     var first = true
     while let key = try reader.nextKey(first: &first) {
       switch key {
-      case "metadata": usage.pod = try readName()
+      case "metadata":
+        let name = try readName()
+        usage.pod = shared(name) ?? name
       case "timestamp": if let text = try readText() { usage.at = try timestamp(text) }
       case "window": if let text = try readText() { usage.window = window(text) }
-      case "containers": usage.containers = try readContainers()
+      case "containers": try readContainers(of: &usage)
       default: try reader.skipValue()
       }
     }
@@ -91,9 +99,10 @@ private struct PodMetricsParser {
     return name
   }
 
-  private mutating func readContainers() throws -> [PodUsage.Container] {
-    if try reader.readNull() { return [] }
-    var containers: [PodUsage.Container] = []
+  private mutating func readContainers(of usage: inout PodUsage) throws {
+    // Of several equal members the last one wins.
+    usage.containers = []
+    if try reader.readNull() { return }
     try reader.beginArray()
     var first = true
     while try reader.nextElement(first: &first) {
@@ -102,14 +111,21 @@ private struct PodMetricsParser {
       var firstMember = true
       while let key = try reader.nextKey(first: &firstMember) {
         switch key {
-        case "name": container.name = try readText() ?? ""
+        case "name": container.name = sharedName(try readText() ?? "")
         case "usage": try readAmounts(&container)
         default: try reader.skipValue()
         }
       }
-      containers.append(container)
+      usage.append(container)
     }
-    return containers
+  }
+
+  /// Most containers are called like those of the pod before.
+  private mutating func sharedName(_ name: String) -> String {
+    if let known = containerNames.first(where: { $0 == name }) { return known }
+    if containerNames.count == 8 { containerNames.removeFirst() }
+    containerNames.append(name)
+    return name
   }
 
   private mutating func readAmounts(_ container: inout PodUsage.Container) throws {

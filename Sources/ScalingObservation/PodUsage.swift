@@ -8,15 +8,23 @@ package struct PodUsage: Hashable, Sendable {
     /// The container's name.
     package var name: String
     /// Thousandths of a core.
-    package var cpu: Int64?
+    package var cpu: Int64? {
+      get { packedCPU.value }
+      set { packedCPU = PackedAmount(newValue) }
+    }
     /// Thousandths of a byte.
-    package var memory: Int64?
+    package var memory: Int64? {
+      get { packedMemory.value }
+      set { packedMemory = PackedAmount(newValue) }
+    }
+    private var packedCPU: PackedAmount
+    private var packedMemory: PackedAmount
 
     /// Makes a container's use.
     package init(name: String, cpu: Int64? = nil, memory: Int64? = nil) {
       self.name = name
-      self.cpu = cpu
-      self.memory = memory
+      packedCPU = PackedAmount(cpu)
+      packedMemory = PackedAmount(memory)
     }
 
     fileprivate func milli(of resource: ComputeResource) -> Int64? {
@@ -34,14 +42,25 @@ package struct PodUsage: Hashable, Sendable {
   /// The length of the measuring window.
   package var window: Duration
   /// The containers.
-  package var containers: [Container]
+  package var containers: [Container] {
+    get { first.map { [$0] + others } ?? [] }
+    set { (first, others) = (newValue.first, Array(newValue.dropFirst())) }
+  }
+  // Ten thousand are kept, most of them of pods with one container: an array for each would be more than all the rest.
+  private var first: Container?
+  private var others: [Container]
 
   /// Makes a pod's use.
   package init(pod: String, at: Timestamp, window: Duration, containers: [Container]) {
     self.pod = pod
     self.at = at
     self.window = window
-    self.containers = containers
+    (first, others) = (containers.first, Array(containers.dropFirst()))
+  }
+
+  /// Adds a container behind the others.
+  mutating func append(_ container: Container) {
+    if first == nil { first = container } else { others.append(container) }
   }
 
   /// The use of the named resource by one container, or by all; nil when any needed number is missing.
@@ -50,17 +69,29 @@ package struct PodUsage: Hashable, Sendable {
   package func milli(of resource: String, container: String?) -> Int64? {
     guard let resource = ComputeResource(rawValue: resource) else { return nil }
     if let container {
-      return containers.first { $0.name == container }?.milli(of: resource)
+      let found = first?.name == container ? first : others.first { $0.name == container }
+      return found?.milli(of: resource)
     }
-    guard !containers.isEmpty else { return nil }
-    var total: Int64 = 0
-    for container in containers {
+    guard var total = first?.milli(of: resource) else { return nil }
+    for container in others {
       guard let value = container.milli(of: resource) else { return nil }
       let (sum, overflow) = total.addingReportingOverflow(value)
       total = overflow ? .max : sum
     }
     return total
   }
+}
+
+/// An optional amount in eight bytes instead of sixteen.
+private struct PackedAmount: Hashable {
+  // The least number, which no server counts in, stands for none.
+  private var raw: Int64
+
+  init(_ value: Int64?) {
+    raw = value.map { max($0, .min + 1) } ?? .min
+  }
+
+  var value: Int64? { raw == .min ? nil : raw }
 }
 
 extension PodUsage {

@@ -35,6 +35,36 @@ struct JSONValueTests {
     }
     #expect(error?.code == .malformedResponse)
     #expect(error?.message.contains("items[1].metadata.name") == true)
+    let itemByItem = #expect(throws: KubernetesError.self) {
+      try KubernetesJSON.decodeList(
+        of: PartialObjectMetadata.self, from: Array(#"{"items":[{},{"metadata":{"name":5}}]}"#.utf8))
+    }
+    #expect(itemByItem?.code == .malformedResponse)
+    #expect(itemByItem?.message.contains("items[1].metadata.name") == true)
+  }
+
+  @Test(
+    "A list read item by item is the list read as a document",
+    arguments: [
+      #"{"kind":"L","metadata":{"resourceVersion":"7","continue":"t","remainingItemCount":3,"x":[{}]},"items":["#
+        + #"{"metadata":{"name":"a"}},{"other":{"items":[1]}},{"metadata":{"name":"b","labels":{"k":"v"}}}],"z":[[]]}"#,
+      #"{"items":[{"metadata":{"name":"a"}}],"metadata":{"resourceVersion":"7"}}"#, #"{"metadata":{}}"#, "{}",
+      #" { "items" : null , "metadata" : null } "#, #"{"items":[]}"#,
+    ])
+  func listsItemByItem(json: String) throws {
+    let bytes = Array(json.utf8)
+    let list = try KubernetesJSON.decodeList(of: PartialObjectMetadata.self, from: bytes)
+    #expect(try list == KubernetesJSON.decode(ObjectList<PartialObjectMetadata>.self, from: bytes))
+  }
+
+  @Test(
+    "What is no list, or cut off, is refused item by item as well",
+    arguments: ["", "[]", "null", #"{"items":{}}"#, #"{"items":[{}"#, #"{"items":[{}]}x"#, #"{"metadata":5}"#])
+  func refusesLists(json: String) {
+    let error = #expect(throws: KubernetesError.self) {
+      try KubernetesJSON.decodeList(of: PartialObjectMetadata.self, from: Array(json.utf8))
+    }
+    #expect(error?.code == .malformedResponse)
   }
 }
 

@@ -180,7 +180,7 @@ struct PodProtobufTests {
         $0.continue = "tok"
         $0.remainingItemCount = 4
       }
-      $0.items = [try PodFixture.wire(), PodFixture.bareWire()]
+      $0.items = [try PodFixture.wire().serializedData(), try PodFixture.bareWire().serializedData()]
     }
     let fromProtobuf = try PodProtobuf.decodeList(PodFixture.envelope("PodList", wire), interner: &interner)
     #expect(try fromProtobuf == PodJSON.decodeList(Array(json.utf8), interner: &interner))

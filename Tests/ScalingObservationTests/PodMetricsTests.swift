@@ -53,6 +53,29 @@ struct PodMetricsTests {
     }
   }
 
+  @Test("A pod's containers come back as they were given, however many they are")
+  func containers() {
+    let all = [
+      PodUsage.Container(name: "first", memory: 5), PodUsage.Container(name: "second", cpu: 7),
+      PodUsage.Container(name: "third-with-a-long-name", cpu: .max, memory: 0),
+    ]
+    for count in 0...all.count {
+      let given = Array(all.prefix(count))
+      var usage = PodUsage(pod: "p", at: Self.now, window: .zero, containers: given)
+      #expect(usage.containers == given)
+      usage.containers = given.reversed()
+      #expect(usage.containers == given.reversed())
+    }
+    #expect(all[0].cpu == nil && all[0].memory == 5 && all[1].cpu == 7 && all[1].memory == nil)
+  }
+
+  @Test("The name of a pod is taken from where it is kept anyway")
+  func sharesNames() throws {
+    let json = #"{"items":[{"metadata":{"name":"b"}},{"metadata":{"name":"a"}}]}"#
+    let list = try PodUsage.list(parsing: Array(json.utf8), now: Self.now) { $0 == "b" ? "kept" : nil }
+    #expect(list.map(\.pod) == ["a", "kept"])
+  }
+
   private static let now = Timestamp(secondsSinceEpoch: 7)
 
   private static func list(_ json: String) throws -> [PodUsage] {

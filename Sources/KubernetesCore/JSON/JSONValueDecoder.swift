@@ -136,14 +136,15 @@ private struct KeyedContainer<Key: CodingKey>: KeyedDecodingContainerProtocol {
   func superDecoder(forKey key: Key) throws -> any Decoder { try decoder(key) }
 }
 
-private struct UnkeyedContainer: UnkeyedDecodingContainer {
-  private struct Index: CodingKey {
-    let intValue: Int?
-    var stringValue: String { "\(intValue ?? 0)" }
-    init(intValue: Int) { self.intValue = intValue }
-    init?(stringValue: String) { nil }
-  }
+/// The place of an element in the coding path.
+struct JSONIndex: CodingKey {
+  let intValue: Int?
+  var stringValue: String { "\(intValue ?? 0)" }
+  init(intValue: Int) { self.intValue = intValue }
+  init?(stringValue: String) { nil }
+}
 
+private struct UnkeyedContainer: UnkeyedDecodingContainer {
   let elements: [JSONValue]
   let codingPath: [any CodingKey]
   var currentIndex = 0
@@ -153,7 +154,7 @@ private struct UnkeyedContainer: UnkeyedDecodingContainer {
 
   /// Hands the next element to `read`, and moves on only when that succeeds.
   private mutating func next<T>(_ type: Any.Type, _ read: (JSONValueDecoder) throws -> T) throws -> T {
-    let path = codingPath + [Index(intValue: currentIndex)]
+    let path = codingPath + [JSONIndex(intValue: currentIndex)]
     guard !isAtEnd else {
       throw DecodingError.valueNotFound(
         type, DecodingError.Context(codingPath: path, debugDescription: "the array has no further element"))

@@ -43,7 +43,7 @@ package enum KubernetesJSON {
     }
   }
 
-  private static func describe(_ error: DecodingError) -> String {
+  static func describe(_ error: DecodingError) -> String {
     switch error {
     case .typeMismatch(let type, let context): "\(path(context)) is not a \(type)"
     case .valueNotFound(let type, let context): "\(path(context)) has no value; a \(type) is needed"

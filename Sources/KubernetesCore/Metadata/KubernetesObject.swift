@@ -51,7 +51,7 @@ extension ObjectList: Sendable where Item: Sendable {}
 extension ObjectList: Equatable where Item: Equatable {}
 extension ObjectList: Hashable where Item: Hashable {}
 
-private enum ListKeys: String, CodingKey { case metadata, items }
+enum ListKeys: String, CodingKey { case metadata, items }
 
 extension ObjectList: Decodable where Item: Decodable {
   package init(from decoder: any Decoder) throws {

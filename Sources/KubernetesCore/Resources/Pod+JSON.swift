@@ -11,7 +11,7 @@ package enum PodJSON {
   package static func decodeList(
     _ bytes: some Collection<UInt8>, interner: inout PodInterner
   ) throws(KubernetesError) -> ObjectList<Pod> {
-    var list = try KubernetesJSON.decode(ObjectList<Pod>.self, from: bytes)
+    var list = try KubernetesJSON.decodeList(of: Pod.self, from: bytes)
     for index in list.items.indices { list.items[index] = interner.intern(list.items[index]) }
     return list
   }

@@ -383,6 +383,8 @@ package nonisolated struct WirePod: @unchecked Sendable {
   fileprivate var _storage = _StorageClass.defaultInstance
 }
 
+/// The items stay bytes (which look the same on the wire): each is read by itself, so that what is kept of one pod doesn't
+/// lie scattered among the remains of a whole page.
 package nonisolated struct WirePodList: Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
@@ -397,7 +399,7 @@ package nonisolated struct WirePodList: Sendable {
   /// Clears the value of `metadata`. Subsequent reads from it will return its default value.
   package mutating func clearMetadata() {self._metadata = nil}
 
-  package var items: [WirePod] = []
+  package var items: [Data] = []
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
@@ -1264,7 +1266,7 @@ nonisolated extension WirePodList: SwiftProtobuf.Message, SwiftProtobuf._Message
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
       case 1: try { try decoder.decodeSingularMessageField(value: &self._metadata) }()
-      case 2: try { try decoder.decodeRepeatedMessageField(value: &self.items) }()
+      case 2: try { try decoder.decodeRepeatedBytesField(value: &self.items) }()
       default: break
       }
     }
@@ -1279,7 +1281,7 @@ nonisolated extension WirePodList: SwiftProtobuf.Message, SwiftProtobuf._Message
       try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
     } }()
     if !self.items.isEmpty {
-      try visitor.visitRepeatedMessageField(value: self.items, fieldNumber: 2)
+      try visitor.visitRepeatedBytesField(value: self.items, fieldNumber: 2)
     }
     try unknownFields.traverse(visitor: &visitor)
   }

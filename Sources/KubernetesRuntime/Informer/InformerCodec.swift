@@ -37,7 +37,7 @@ package struct JSONInformerCodec<Object: WatchedObject & Decodable>: InformerCod
   package var encoding: ResponseEncoding { .json }
 
   package func decodeList(_ body: [UInt8], contentType: String?) throws -> ObjectList<Object> {
-    try KubernetesJSON.decode(ObjectList<Object>.self, from: body)
+    try KubernetesJSON.decodeList(of: Object.self, from: body)
   }
 
   package func decodeEvent(_ frame: [UInt8], contentType: String?) throws -> WatchEvent<Object> {

@@ -17,11 +17,7 @@ package final class PodInformerCodec: InformerCodec {
     if Self.isProtobuf(contentType) {
       return try interner.withLock { try PodProtobuf.decodeList(body, interner: &$0) }
     }
-    var list = try KubernetesJSON.decode(ObjectList<Pod>.self, from: body)
-    interner.withLock { interner in
-      for index in list.items.indices { list.items[index] = interner.intern(list.items[index]) }
-    }
-    return list
+    return try interner.withLock { try PodJSON.decodeList(body, interner: &$0) }
   }
 
   package func decodeEvent(_ frame: [UInt8], contentType: String?) throws -> WatchEvent<Pod> {

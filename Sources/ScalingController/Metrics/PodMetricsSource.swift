@@ -32,13 +32,21 @@ package final class PodMetricsSource: Sendable {
   private let client: APIClient
   private let time: any TimeSource
   private let lifetime: Duration
+  private let storedKey: @Sendable (ObjectKey) -> ObjectKey?
   private let entries = Mutex<[Key: Entry]>([:])
 
   /// Makes a source whose lists are shared for `lifetime`; keep it well below the sync period.
-  package init(client: APIClient, time: any TimeSource, lifetime: Duration) {
+  ///
+  /// `storedKey` gives the copy of a pod's key that the pods' cache holds: a list takes the name from it instead of keeping a
+  /// second one.
+  package init(
+    client: APIClient, time: any TimeSource, lifetime: Duration,
+    storedKey: @escaping @Sendable (ObjectKey) -> ObjectKey? = { _ in nil }
+  ) {
     self.client = client
     self.time = time
     self.lifetime = lifetime
+    self.storedKey = storedKey
   }
 
   /// The use of all pods in the scope (and perhaps of others in its namespace).
@@ -107,7 +115,10 @@ package final class PodMetricsSource: Sendable {
       var request = try APIRequest.list(Self.resource, namespace: namespace, ListOptions(labelSelector: selector))
       request.timeout = metricsTimeout
       let response = try await client.raw(request)
-      return .usage(try PodUsage.list(parsing: response.body, now: time.wallNow))
+      let usage = try PodUsage.list(parsing: response.body, now: time.wallNow) { name in
+        storedKey(ObjectKey(namespace: namespace, name: name))?.name
+      }
+      return .usage(usage)
     } catch let failure as KubernetesError {
       var error = failure
       // No API of that name, or nobody behind it: the commonest reason is a metrics-server that isn't there.
