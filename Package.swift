@@ -288,7 +288,7 @@ let package = Package(
     .testTarget(
       name: "SwarmCoordinationTests",
       dependencies: [
-        "RateBudget", "SwarmCoordination",
+        "CoordinationProtocol", "RateBudget", "SwarmCoordination",
         .product(name: "NIOCore", package: "swift-nio"),
       ]),
     .testTarget(
@@ -301,6 +301,17 @@ let package = Package(
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "NIOHTTP1", package: "swift-nio"),
         .product(name: "NIOPosix", package: "swift-nio"),
+      ]),
+    .testTarget(
+      name: "SwarmTests",
+      dependencies: [
+        "CoordinationProtocol", "Coordinator", "MockClaude", "MockClaudeServer", "Observability", "RateBudget",
+        "SidecarCommand", "SidecarServer", "SwarmCoordination", "TestSupport", "swarmscale-sidecar",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "AsyncHTTPClient", package: "async-http-client"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOHTTP1", package: "swift-nio"),
       ]),
     .testTarget(
       name: "UserCommandsTests",
