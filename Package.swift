@@ -200,6 +200,9 @@ let package = Package(
       name: "mock-claude",
       dependencies: ["MockClaudeCommand", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
 
+    // MARK: Examples (docs/library.md)
+    .executableTarget(name: "example-worker", dependencies: ["SwarmCoordination"], path: "examples/worker"),
+
     // MARK: Benchmarks (Benchmarks/README.md)
     .executableTarget(
       name: "SwarmscaleBenchmarks",
@@ -306,7 +309,7 @@ let package = Package(
       name: "SwarmTests",
       dependencies: [
         "CoordinationProtocol", "Coordinator", "MockClaude", "MockClaudeServer", "Observability", "RateBudget",
-        "SidecarCommand", "SidecarServer", "SwarmCoordination", "TestSupport", "swarmscale-sidecar",
+        "SidecarCommand", "SidecarServer", "SwarmCoordination", "TestSupport", "example-worker", "swarmscale-sidecar",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "AsyncHTTPClient", package: "async-http-client"),
         .product(name: "Logging", package: "swift-log"),
