@@ -130,6 +130,7 @@ package struct SidecarCommand: AsyncParsableCommand {
   }
 
   package func run() async throws {
+    CoreDumps.disable()
     let clock = SystemClock()
     let logger = makeLogger(clock)
     let environment = try environment(logger)

@@ -53,6 +53,7 @@ import Testing
           let url = try String(contentsOf: ready, encoding: .utf8).trimmingCharacters(in: .whitespacesAndNewlines)
           #expect(try await post(url + "/v1/messages", body: message("<<out=1>>")) == 200)
           #expect(await engine.report().groups.first?.key.modelGroup == "claude")
+          #expect(Self.largestCore(of: program.process) == ["0", "0"], "keys and prompts are in its memory")
           program.process.terminate()
         }
         let (code, log) = program.end()
@@ -61,6 +62,13 @@ import Testing
         #expect(await engine.report().workers.isEmpty)
       }
     }
+  }
+
+  /// The soft and the hard limit of a process's core file, as the kernel has them; nil: they can't be read.
+  private static func largestCore(of process: Process) -> [String]? {
+    let limits = try? String(contentsOfFile: "/proc/\(process.processIdentifier)/limits", encoding: .utf8)
+    return limits?.split(separator: "\n").first { $0.hasPrefix("Max core file size") }?.split(separator: " ")
+      .dropFirst(4).prefix(2).map(String.init)
   }
 
   @Test("--budget and a coordinator together end with 78, and the log says which to drop")
