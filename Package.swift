@@ -200,6 +200,9 @@ let package = Package(
       name: "mock-claude",
       dependencies: ["MockClaudeCommand", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
 
+    // MARK: Examples (docs/library.md)
+    .executableTarget(name: "example-worker", dependencies: ["SwarmCoordination"], path: "examples/worker"),
+
     // MARK: Benchmarks (Benchmarks/README.md)
     .executableTarget(
       name: "SwarmscaleBenchmarks",
@@ -288,7 +291,7 @@ let package = Package(
     .testTarget(
       name: "SwarmCoordinationTests",
       dependencies: [
-        "RateBudget", "SwarmCoordination",
+        "CoordinationProtocol", "RateBudget", "SwarmCoordination",
         .product(name: "NIOCore", package: "swift-nio"),
       ]),
     .testTarget(
@@ -301,6 +304,17 @@ let package = Package(
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "NIOHTTP1", package: "swift-nio"),
         .product(name: "NIOPosix", package: "swift-nio"),
+      ]),
+    .testTarget(
+      name: "SwarmTests",
+      dependencies: [
+        "CoordinationProtocol", "Coordinator", "MockClaude", "MockClaudeServer", "Observability", "RateBudget",
+        "SidecarCommand", "SidecarServer", "SwarmCoordination", "TestSupport", "example-worker", "swarmscale-sidecar",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "AsyncHTTPClient", package: "async-http-client"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOHTTP1", package: "swift-nio"),
       ]),
     .testTarget(
       name: "UserCommandsTests",

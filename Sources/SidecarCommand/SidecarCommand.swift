@@ -6,7 +6,7 @@ import NIOPosix
 import Observability
 import RateBudget
 import SidecarServer
-import SwarmCoordination
+package import SwarmCoordination
 import UnixSignals
 
 #if canImport(FoundationEssentials)
@@ -23,11 +23,12 @@ package struct SidecarCommand: AsyncParsableCommand {
     discussion: """
       A worker (Claude Code, any SDK) needs nothing but ANTHROPIC_BASE_URL. Requests and answers pass byte for byte; \
       requests that make tokens wait until the budget has room for them, so that next to none is answered 429. \
-      Retries of 429, 529 and broken connections happen here. Without --budget each model has a budget of its own, \
-      whose limits are learned from response headers. Keys pass through; they are never logged or stored.
+      Retries of 429, 529 and broken connections happen here. With --coordinator all workers of the fleet share one budget; \
+      with --budget this machine has its own; without both each model has one whose limits are learned from response \
+      headers. Keys pass through; they are never logged or stored.
 
-      SIGTERM and SIGINT let what is being answered finish and end with exit code 0; 78 means that the budget file is \
-      wrong, 69 that the address can't be had.
+      SIGTERM and SIGINT let what is being answered finish and end with exit code 0; 78 means that a setting or the \
+      budget file is wrong, 69 that the address can't be had.
 
       Try it:
         swarmscale-sidecar --budget examples/sidecar-budget.yaml &
@@ -42,13 +43,64 @@ package struct SidecarCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("APIBudget objects, as they are applied to a cluster.", valueName: "file"))
   package var budget: String?
 
-  @Option(help: ArgumentHelp("Where the API is.", valueName: "url"))
-  package var upstream = "https://api.anthropic.com"
+  @Option(
+    help: ArgumentHelp(
+      "The fleet's coordinator: https://host:port, or http://host:port without TLS (default: $SWARMSCALE_COORDINATOR).",
+      valueName: "url"))
+  package var coordinator: String?
+
+  @Option(help: ArgumentHelp("The pod's namespace (default: $SWARMSCALE_NAMESPACE).", valueName: "name"))
+  package var namespace: String?
+
+  @Option(help: ArgumentHelp("The pod's name (default: $SWARMSCALE_POD).", valueName: "name"))
+  package var pod: String?
+
+  @Option(help: ArgumentHelp("The pod's uid (default: $SWARMSCALE_POD_UID).", valueName: "uid"))
+  package var podUID: String?
+
+  @Option(
+    help: ArgumentHelp("The autoscaler that the pod belongs to (default: $SWARMSCALE_AUTOSCALER).", valueName: "name"))
+  package var autoscaler: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Kind of worker; kinds that write differently much are learned apart (default: $SWARMSCALE_WORKER_KIND).",
+      valueName: "word"))
+  package var workerKind: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "File with the token for the coordinator (default: $SWARMSCALE_TOKEN_FILE, else where the webhook mounts it).",
+      valueName: "file"))
+  package var tokenFile: String?
+
+  @Option(
+    help: ArgumentHelp(
+      """
+      Authorities that sign the coordinator's certificate (default: $SWARMSCALE_CA_FILE, else where the webhook mounts \
+      them, else the system's).
+      """, valueName: "file"))
+  package var caFile: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Name in the coordinator's certificate (default: $SWARMSCALE_COORDINATOR_SERVER_NAME, else the host).",
+      valueName: "name"))
+  package var coordinatorServerName: String?
+
+  @Option(
+    help: ArgumentHelp("How many agents the worker runs at once (default: $SWARMSCALE_SLOTS).", valueName: "number"))
+  package var slots: Int?
+
+  @Option(
+    help: ArgumentHelp(
+      "Where the API is (default: $ANTHROPIC_UPSTREAM, else https://api.anthropic.com).", valueName: "url"))
+  package var upstream: String?
 
   @Option(help: ArgumentHelp("Address to listen on; port 0 takes a free one.", valueName: "host:port"))
   package var listen = "127.0.0.1:8787"
 
-  @Option(help: ArgumentHelp("The fleet whose share of the budget is used.", valueName: "name"))
+  @Option(help: ArgumentHelp("With --budget: the fleet whose share is used.", valueName: "name"))
   package var fleet = "default"
 
   @Option(help: ArgumentHelp("How long a request is held at most, in seconds.", valueName: "seconds"))
@@ -74,35 +126,40 @@ package struct SidecarCommand: AsyncParsableCommand {
     guard Logger.Level(rawValue: logLevel) != nil else {
       throw ValidationError("--log-level \(logLevel): known are trace, debug, info, warning and error")
     }
-    guard upstream.hasPrefix("http://") || upstream.hasPrefix("https://") else {
-      throw ValidationError("--upstream \(upstream): a URL such as https://api.anthropic.com is needed")
-    }
     _ = try address()
   }
 
   package func run() async throws {
+    CoreDumps.disable()
     let clock = SystemClock()
     let logger = makeLogger(clock)
-    let plan = try plan(logger)
+    let environment = try environment(logger)
     let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint)
-    let authority = LocalAuthority(plan: plan, clock: clock)
-    let metrics = SidecarMetrics(budgets: { authority.reports() })
+    let pool = AgentPool(slots: environment.slots ?? 0, clock: clock)
+    let membership = try membership(environment, pool, clock, logger)
+    let metrics = SidecarMetrics(
+      budgets: { membership.reports() },
+      coordinator: {
+        membership.link.map { SidecarMetrics.Coordinator(isConnected: $0.isConnected, counts: $0.counts) }
+      })
     let client = HTTPClient(
       eventLoopGroup: MultiThreadedEventLoopGroup.singleton, configuration: ClaudeGateway.httpConfiguration)
     let gateway = ClaudeGateway(
       configuration: .init(
-        upstream: upstream, fleet: fleet, client: "sidecar", plan: plan, hold: .seconds(hold)),
-      authority: authority, client: client, clock: clock,
+        upstream: environment.upstream, fleet: membership.fleet, client: membership.client, hold: .seconds(hold)),
+      authority: membership.authority, client: client, clock: clock,
       observe: { event in
         metrics.note(event)
         SidecarLog.write(event, to: logger)
-      })
+      }, onActivity: { pool.noteActivity() })
+    pool.follow { gateway.activity }
     do {
       let (host, port) = try address()
       let server = try await SidecarServer(
-        configuration: .init(host: host, port: port), gateway: gateway, clock: clock, metrics: metrics, logger: logger)
-      try announce(server, logger)
-      try await serve(server, authority, signals, clock, logger)
+        configuration: .init(host: host, port: port), gateway: gateway, pool: pool, clock: clock, metrics: metrics,
+        logger: logger)
+      try announce(server, environment, logger)
+      try await membership.run { try await serve(server, signals, clock, logger) }
     } catch {
       try? await client.shutdown()
       logger.error("the sidecar ends", metadata: [LogKey.error: "\(error)", LogKey.address: "\(listen)"])
@@ -113,39 +170,81 @@ package struct SidecarCommand: AsyncParsableCommand {
   }
 
   private func serve(
-    _ server: SidecarServer, _ authority: LocalAuthority, _ signals: UnixSignalsSequence,
-    _ clock: any CoordinationClock, _ logger: Logger
+    _ server: SidecarServer, _ signals: UnixSignalsSequence, _ clock: any CoordinationClock, _ logger: Logger
   ) async throws {
     let timeout = Duration.seconds(drainTimeout)
     try await withThrowingTaskGroup(of: Void.self) { group in
-      group.addTask { await authority.run() }
-      try await withThrowingTaskGroup(of: Bool.self) { inner in
-        inner.addTask {
-          try await server.run()
-          return true
-        }
-        inner.addTask {
-          for await _ in signals { break }
-          if Task.isCancelled { return true }
-          logger.info("draining", metadata: ["timeout.seconds": "\(timeout.components.seconds)"])
-          server.stop()
-          try await clock.sleep(until: clock.now + timeout)
-          return true
-        }
-        _ = try await inner.next()
-        inner.cancelAll()
+      group.addTask { try await server.run() }
+      group.addTask {
+        for await _ in signals { break }
+        if Task.isCancelled { return }
+        logger.info("draining", metadata: ["timeout.seconds": "\(timeout.components.seconds)"])
+        server.stop()
+        try await clock.sleep(until: clock.now + timeout)
       }
-      group.cancelAll()
+      defer { group.cancelAll() }
+      try await group.next()
     }
   }
 
-  private func announce(_ server: SidecarServer, _ logger: Logger) throws {
+  private func announce(_ server: SidecarServer, _ environment: SwarmEnvironment, _ logger: Logger) throws {
     logger.info(
       "serving",
-      metadata: [LogKey.address: "\(server.url)", "upstream": "\(upstream)", "budget": "\(budget ?? "learned")"])
+      metadata: [
+        LogKey.address: "\(server.url)", "upstream": "\(environment.upstream)",
+        "budget": "\(environment.coordinator?.description ?? budget ?? "learned")",
+      ])
     if let readyFile {
       try Data((server.url + "\n").utf8).write(to: URL(filePath: readyFile), options: .atomic)
     }
+  }
+
+  // MARK: Settings
+
+  /// What the environment says, and the flags that stand before it.
+  private func environment(_ logger: Logger) throws -> SwarmEnvironment {
+    do throws(SwarmConfigurationError) {
+      return try environment(of: ProcessFacts.variable)
+    } catch {
+      logger.error("a setting is wrong", metadata: [LogKey.error: "\(error)"])
+      throw ExitCode(78)
+    }
+  }
+
+  /// The same of any environment.
+  package func environment(
+    of variable: (String) -> String?, fileExists: (String) -> Bool = ProcessFacts.fileExists
+  ) throws(SwarmConfigurationError) -> SwarmEnvironment {
+    typealias Variable = SwarmEnvironment.Variable
+    let flags: [String: String?] = [
+      Variable.coordinator: coordinator, Variable.namespace: namespace, Variable.pod: pod, Variable.uid: podUID,
+      Variable.autoscaler: autoscaler, Variable.kind: workerKind, Variable.tokenFile: tokenFile,
+      Variable.authorityFile: caFile, Variable.serverName: coordinatorServerName,
+      Variable.slots: slots.map(String.init),
+      Variable.upstream: upstream,
+    ]
+    let environment = try SwarmEnvironment(
+      reading: { name in (flags[name] ?? nil) ?? variable(name) }, fileExists: fileExists)
+    if let budget, let address = environment.coordinator {
+      let drop = coordinator == nil ? "the variable \(Variable.coordinator)" : "--coordinator"
+      throw SwarmConfigurationError(
+        "--budget", budget,
+        "the coordinator \(address) has the fleet's budgets, applied to the cluster as APIBudget objects; drop --budget, or "
+          + "drop \(drop) to govern this machine alone")
+    }
+    return environment
+  }
+
+  private func membership(
+    _ environment: SwarmEnvironment, _ pool: AgentPool, _ clock: any CoordinationClock, _ logger: Logger
+  ) throws -> SwarmMembership {
+    guard var link = environment.link(readingToken: ProcessFacts.token) else {
+      return SwarmMembership(alone: try plan(logger), fleet: fleet, pool: pool, clock: clock, logger: logger)
+    }
+    link.defaults = BudgetConfiguration(prices: .published)
+    return SwarmMembership(
+      link: link, identity: environment.identity(incarnation: ProcessFacts.incarnation()), pool: pool, clock: clock,
+      logger: logger)
   }
 
   private func makeLogger(_ clock: SystemClock) -> Logger {

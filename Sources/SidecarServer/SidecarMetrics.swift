@@ -11,12 +11,33 @@ package final class SidecarMetrics: Sendable {
 
   private let registry: MetricsRegistry
   private let budgets: @Sendable () -> [(key: GroupKey, report: GroupReport)]
+  private let coordinator: @Sendable () -> Coordinator?
   private let labels = Mutex<Set<String>>([])
+  private let noted = Mutex(LinkCounts())
 
-  /// Makes the metrics; `budgets` tells the state of the budgets at each scrape.
-  package init(budgets: @escaping @Sendable () -> [(key: GroupKey, report: GroupReport)] = { [] }) {
+  /// What there is to say of the coordinator.
+  package struct Coordinator: Hashable, Sendable {
+    /// Whether it admits requests now.
+    package var isConnected: Bool
+    /// What was counted since the start.
+    package var counts: LinkCounts
+
+    /// Makes it.
+    package init(isConnected: Bool, counts: LinkCounts) {
+      self.isConnected = isConnected
+      self.counts = counts
+    }
+  }
+
+  /// Makes the metrics; `budgets` tells the state of the budgets at each scrape, `coordinator` that of the link, nil where
+  /// there is none.
+  package init(
+    budgets: @escaping @Sendable () -> [(key: GroupKey, report: GroupReport)] = { [] },
+    coordinator: @escaping @Sendable () -> Coordinator? = { nil }
+  ) {
     registry = MetricsRegistry(Self.families)
     self.budgets = budgets
+    self.coordinator = coordinator
   }
 
   /// Everything that is exported.
@@ -49,6 +70,16 @@ package final class SidecarMetrics: Sendable {
     .init(
       prefix + "budget_pressure_ratio", .gauge, labels: ["budget"],
       help: "Offered load of the fullest dimension as a part of its limit; above 1 requests wait."),
+    .init(
+      prefix + "coordinator_connected", .gauge,
+      help:
+        "1 while the coordinator admits requests, 0 while this worker's own share does; absent without a coordinator."),
+    .init(
+      prefix + "coordinator_reconnects_total", .counter,
+      help: "How often a lost connection to the coordinator was made again."),
+    .init(
+      prefix + "admissions_total", .counter, labels: ["source"],
+      help: "Admitted requests; source is coordinator, or share: this worker's own share while there is none."),
   ]
 
   private func label(_ budget: String) -> String {
@@ -96,10 +127,29 @@ package final class SidecarMetrics: Sendable {
     count("pings_total")
   }
 
+  private func note(_ coordinator: Coordinator) {
+    registry.set(Self.prefix + "coordinator_connected", to: coordinator.isConnected ? 1 : 0)
+    // The link keeps the totals; what has come since the last scrape is added.
+    let new = noted.withLock { noted in
+      var new = LinkCounts()
+      new.welcomes = max(0, coordinator.counts.welcomes - 1) - noted.welcomes
+      new.byCoordinator = coordinator.counts.byCoordinator - noted.byCoordinator
+      new.byShare = coordinator.counts.byShare - noted.byShare
+      noted.welcomes += new.welcomes
+      noted.byCoordinator += new.byCoordinator
+      noted.byShare += new.byShare
+      return new
+    }
+    count("coordinator_reconnects_total", by: new.welcomes)
+    count("admissions_total", ["coordinator"], by: new.byCoordinator)
+    count("admissions_total", ["share"], by: new.byShare)
+  }
+
   /// The text for Prometheus.
   package func render(activity: ClaudeGateway.Activity) -> String {
     registry.set(Self.prefix + "requests_in_flight", to: Double(activity.inFlight))
     registry.set(Self.prefix + "requests_waiting", to: Double(activity.waiting))
+    if let coordinator = coordinator() { note(coordinator) }
     for (key, report) in budgets() {
       let budget = label(key.modelGroup + (key.speed.isEmpty ? "" : "/" + key.speed))
       for dimension in report.dimensions {

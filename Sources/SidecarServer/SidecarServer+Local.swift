@@ -37,8 +37,8 @@ extension SidecarServer {
       var scanner = JSONFieldScanner([.init("state")])
       request.body?.withUnsafeReadableBytes { scanner.scan($0) }
       switch scanner.values[0]?.text {
-      case "busy"?: state.withLock { $0.reportsBusy = true }
-      case "idle"?: state.withLock { $0.reportsBusy = false }
+      case "busy"?: pool.say(isBusy: true)
+      case "idle"?: pool.say(isBusy: false)
       default:
         return LocalAnswer(
           status: .badRequest, type: "application/json",
@@ -50,17 +50,10 @@ extension SidecarServer {
 
   private func activityText() -> String {
     let activity = gateway.activity
-    let (reported, isDraining) = state.withLock { ($0.reportsBusy, $0.isDraining) }
-    let report = reported.map { $0 ? #""busy""# : #""idle""# } ?? "null"
-    return #"{"state":"\#(isBusy ? "busy" : "idle")","reported":\#(report),"waiting":\#(activity.waiting),"#
+    let report = pool.reportsBusy.map { $0 ? #""busy""# : #""idle""# } ?? "null"
+    return #"{"state":"\#(pool.isBusy ? "busy" : "idle")","reported":\#(report),"waiting":\#(activity.waiting),"#
       + #""inFlight":\#(activity.inFlight),"oldestSeconds":\#(activity.oldest?.components.seconds ?? 0),"#
-      + #""draining":\#(isDraining)}"# + "\n"
-  }
-
-  /// Whether the worker works: by its own word, or because a request of it is on its way.
-  private var isBusy: Bool {
-    let activity = gateway.activity
-    return state.withLock { $0.reportsBusy } == true || activity.inFlight + activity.waiting > 0
+      + #""draining":\#(pool.isDraining)}"# + "\n"
   }
 
   // MARK: Drain
@@ -70,8 +63,8 @@ extension SidecarServer {
   private func drain(_ request: ReceivedRequest) async throws -> LocalAnswer {
     let timeout = Self.timeout(request.head.uri) ?? configuration.drainTimeout
     let deadline = clock.now + timeout
-    state.withLock { $0.isDraining = true }
-    while isBusy {
+    pool.close()
+    while pool.isBusy {
       guard clock.now < deadline else {
         return LocalAnswer(
           status: .serviceUnavailable, type: "application/json",

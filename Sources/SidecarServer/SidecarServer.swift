@@ -41,10 +41,7 @@ package final class SidecarServer: Sendable {
   struct State {
     /// Open connections, and whether each is answering a request.
     var connections: [ObjectIdentifier: (channel: any Channel, isBusy: Bool)] = [:]
-    var isDraining = false
     var isStopping = false
-    /// What the worker said of itself; nil: nothing.
-    var reportsBusy: Bool?
   }
 
   /// How it works.
@@ -52,19 +49,21 @@ package final class SidecarServer: Sendable {
   /// The port that was bound.
   package let port: Int
   let gateway: ClaudeGateway
+  let pool: AgentPool
   let clock: any CoordinationClock
   let metrics: SidecarMetrics
   let logger: Logger
   let state = Mutex(State())
   private let listener: NIOAsyncChannel<Connection, Never>
 
-  /// Binds. Nothing is accepted before `run`.
+  /// Binds. Nothing is accepted before `run`. `pool` is what the worker says of itself, and its orders to drain.
   package init(
-    configuration: Configuration, gateway: ClaudeGateway, clock: any CoordinationClock, metrics: SidecarMetrics,
-    logger: Logger
+    configuration: Configuration, gateway: ClaudeGateway, pool: AgentPool, clock: any CoordinationClock,
+    metrics: SidecarMetrics, logger: Logger
   ) async throws {
     self.configuration = configuration
     self.gateway = gateway
+    self.pool = pool
     self.clock = clock
     self.metrics = metrics
     self.logger = logger
@@ -102,9 +101,9 @@ package final class SidecarServer: Sendable {
   package func stop() {
     let idle = state.withLock { state -> [any Channel] in
       state.isStopping = true
-      state.isDraining = true
       return state.connections.values.filter { !$0.isBusy }.map(\.channel)
     }
+    pool.close()
     listener.channel.close(mode: .all, promise: nil)
     for channel in idle { channel.close(mode: .all, promise: nil) }
   }

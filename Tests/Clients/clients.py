@@ -99,6 +99,14 @@ class Case:
     outcome: str = "done"
     # Seconds that it must take at least, from the client's first request on.
     least: float = 0
+    # The budget file of the sidecar; empty: limits are learned.
+    budget: str = ""
+    # One request goes through the sidecar right before the client's first one, and takes what the budget has.
+    fill: bool = False
+    # How many times the client does its work, one after another.
+    rounds: int = 1
+    # What is posted to the mock's /admin/limits a second after the client's first request.
+    change: dict[str, Any] | None = None
     environment: dict[str, str] = dataclasses.field(default_factory=dict)
 
 
@@ -115,6 +123,15 @@ def limited(seconds: int) -> dict[str, Any]:
     }
 
 
+# 0.45 requests a minute: whoever comes second waits for 0.92 of one, two minutes.
+SLOW_BUDGET = """
+kind: APIBudget
+metadata: {name: slow}
+spec:
+  limits: {requestsPerMinute: 1}
+  target: {lower: 40, upper: 45}
+  reserve: 0
+"""
 QUICK: dict[str, Any] = {"pace": {"timeToFirstToken": 0}}
 CASES = [
     Case("plain", QUICK),
@@ -123,6 +140,10 @@ CASES = [
     Case("retry-after-90", limited(90), drain=True, least=90),
     Case("529-burst", QUICK | {"faults": [{"fault": "overloaded", "count": 4}]}, least=5),
     Case("reset-before-headers", QUICK | {"faults": [{"fault": "reset-before-headers", "count": 2}]}),
+    Case("queue-wait-120", QUICK, budget=SLOW_BUDGET, fill=True, least=119),
+    Case(
+        "limit-halved", QUICK | {"limits": [{"requests": 30, "depthSeconds": 4}]}, rounds=6, least=12,
+        change={"requests": 15, "depthSeconds": 4}),
     Case("cut-stream", QUICK | {"faults": [{"fault": "close;after=5", "count": 1}]}, outcome="cut"),
 ]
 
@@ -176,8 +197,20 @@ def client(kind: str, mode: str, environments: pathlib.Path, port: int, home: st
     return result
 
 
-def verify(case: Case, kind: str, result: dict[str, Any], elapsed: float, taps: tuple[Tap, Tap], mock: int) -> None:
-    """Raises what is wrong with a run."""
+def before(case: Case, mock: int, sidecar: int) -> None:
+    """What happens right before the client's first request."""
+    if case.fill:
+        post(sidecar, "/v1/messages", BODY)
+    if case.drain:
+        post(mock, "/v1/messages", BODY)
+    if case.change:
+        timer = threading.Timer(1, post, (mock, "/admin/limits", case.change))
+        timer.daemon = True
+        timer.start()
+
+
+def verify_work(case: Case, kind: str, result: dict[str, Any]) -> None:
+    """Raises what is wrong with a client's work."""
     # Claude Code sends a stream again that broke off.
     cut = case.outcome == "cut" and kind != "claude-code"
     if kind == "claude-code":
@@ -188,12 +221,23 @@ def verify(case: Case, kind: str, result: dict[str, Any], elapsed: float, taps: 
             raise Failure(f"the stream should have broken off: {result}")
     elif result.get("output") != 20:
         raise Failure(f"20 tokens were to come: {result}")
+
+
+def verify(case: Case, kind: str, result: dict[str, Any], elapsed: float, taps: tuple[Tap, Tap], mock: int) -> None:
+    """Raises what is wrong with a run."""
+    verify_work(case, kind, result)
     if elapsed < case.least:
         raise Failure(f"took {elapsed:.1f} s, less than {case.least}")
-    before, after = (tap.bodies() for tap in taps)
-    if not before or before != after:
-        raise Failure(f"{len(before)} bodies came, {len(after)} went upstream, {len(before & after)} are the same")
-    early = get(mock, "/admin/oracle")["attemptsBeforeRetryAfter"]
+    came, went = (tap.bodies() for tap in taps)
+    # Not the client's.
+    went.discard(json.dumps(BODY).encode())
+    if not came or came != went:
+        raise Failure(f"{len(came)} bodies came, {len(went)} went upstream, {len(came & went)} are the same")
+    oracle = get(mock, "/admin/oracle")
+    if case.change and not any(
+            bucket["limit"] == case.change["requests"] for pool in oracle["pools"] for bucket in pool["buckets"]):
+        raise Failure(f"the limit wasn't changed: {oracle['pools']}")
+    early = oracle["attemptsBeforeRetryAfter"]
     if early:
         raise Failure(f"{early} attempts came before their retry-after")
 
@@ -209,12 +253,18 @@ def run(case: Case, kind: str, mode: str, binaries: pathlib.Path, environments: 
                 [str(binaries / "mock-claude"), "--config", str(place / "mock.json")], place / "mock", place / "mock.log")
             processes.append(process)
             behind = Tap(mock)
+            arguments = ["--listen", "127.0.0.1:0", "--upstream", f"http://127.0.0.1:{behind.port}"]
+            if case.budget:
+                (place / "budget.yaml").write_text(case.budget)
+                arguments += ["--budget", str(place / "budget.yaml")]
             process, port = start(
-                [str(binaries / "swarmscale-sidecar"), "--listen", "127.0.0.1:0", "--upstream",
-                 f"http://127.0.0.1:{behind.port}"], place / "sidecar", place / "sidecar.log")
+                [str(binaries / "swarmscale-sidecar"), *arguments], place / "sidecar", place / "sidecar.log")
             processes.append(process)
-            front = Tap(port, (lambda: post(mock, "/v1/messages", BODY)) if case.drain else (lambda: None))
+            front = Tap(port, (lambda: before(case, mock, port)))
             result = client(kind, mode, environments, front.port, folder)
+            for _ in range(1, case.rounds):
+                verify_work(case, kind, result)
+                result = client(kind, mode, environments, front.port, folder)
             elapsed = time.monotonic() - (front.first or time.monotonic())
             verify(case, kind, result, elapsed, (front, behind), mock)
             process.terminate()

@@ -204,3 +204,109 @@ import Testing
     }
   }
 }
+
+/// Which group a request draws on, and what happens to those that wait when that changes.
+@Suite struct LinkGroupTests {
+  private static let identity = worker("pod")
+  private static let budget = plain(requests: 60_000)
+
+  private static func link(patience: Duration = .zero) -> LinkState {
+    var configuration = LinkConfiguration(host: "localhost", port: 1, security: .plaintext, defaults: budget)
+    configuration.patience = patience
+    configuration.initialPercent = 100
+    return LinkState(identity: identity, configuration: configuration, seed: 1)
+  }
+
+  private static func group(_ name: String, _ models: String..., organization: String = "") -> GroupConfiguration {
+    GroupConfiguration(modelGroup: name, organization: organization, models: models, budget: budget)
+  }
+
+  private static func welcome(_ groups: GroupConfiguration...) -> CoordinatorWelcome {
+    CoordinatorWelcome(coordinator: "c", lease: .seconds(15), groups: groups)
+  }
+
+  private static func ask(_ link: inout LinkState, _ number: UInt64, now: BudgetTime = .zero) -> LinkState.Acquisition {
+    let key = link.plan.group(model: "claude-sonnet-5", speed: "")
+    return link.acquire(AdmissionRequest(group: key, grant: request(number, of: identity)), now: now)
+  }
+
+  @Test("The first group that names a model counts, with its organisation; a new coordinator's groups replace the old")
+  func plan() {
+    var link = Self.link()
+    #expect(link.plan.group(model: "claude-sonnet-5", speed: "").modelGroup == "claude-sonnet-5")
+    let other = Self.group("other", "gpt-*")
+    link.welcomed(
+      Self.welcome(other, Self.group("claude", "claude-*", organization: "org"), Self.group("all")), now: .zero)
+    #expect(
+      link.plan.group(model: "claude-sonnet-5", speed: "fast")
+        == GroupKey(organization: "org", modelGroup: "claude", speed: "fast"))
+    #expect(link.plan.group(model: "unknown", speed: "").modelGroup == "all")
+    var frame = CoordinatorFrame()
+    frame.groups = [Self.group("other", "claude-*")]
+    _ = link.received(frame, now: .zero)
+    #expect(link.plan.group(model: "claude-sonnet-5", speed: "").modelGroup == "other", "it keeps its place")
+    _ = link.lost(now: .zero)
+    link.welcomed(Self.welcome(Self.group("claude", "claude-*")), now: .zero)
+    #expect(link.configured.map(\.modelGroup) == ["claude"])
+  }
+
+  @Test("What waits for the first word of a coordinator goes to the group that it has, and is asked for once")
+  func firstWord() {
+    var link = Self.link(patience: .seconds(2))
+    guard case .waiting = Self.ask(&link, 1) else {
+      Issue.record("it didn't wait")
+      return
+    }
+    #expect(link.nextDeadline(now: .zero) == at(2))
+    #expect(link.advance(now: at(1)).isEmpty)
+    link.welcomed(Self.welcome(Self.group("claude", "claude-*")), now: at(1))
+    let frame = link.takeOutgoing(now: at(1))
+    #expect(frame?.requests.map(\.group.modelGroup) == ["claude"] && frame?.cancellations == [])
+    var answer = CoordinatorFrame()
+    answer.grants = [GrantNote(number: 1, waited: .zero, lease: .seconds(60))]
+    guard case .admitted(1, let admission)? = link.received(answer, now: at(1)).first else {
+      Issue.record("it wasn't admitted")
+      return
+    }
+    #expect(admission.group.modelGroup == "claude" && link.counts.byCoordinator == 1 && link.counts.byShare == 0)
+  }
+
+  @Test("When the first word doesn't come, or the first attempt fails, the worker's own share is used")
+  func noWord() {
+    var late = Self.link(patience: .seconds(2))
+    _ = Self.ask(&late, 1)
+    guard case .admitted(1, _)? = late.advance(now: at(2)).first else {
+      Issue.record("it waits for ever")
+      return
+    }
+    var failed = Self.link(patience: .seconds(2))
+    _ = Self.ask(&failed, 1)
+    guard case .admitted(1, _)? = failed.lost(now: at(1)).first else {
+      Issue.record("it waits for its time")
+      return
+    }
+    _ = Self.ask(&failed, 2, now: at(1))
+    guard case .admitted(2, _)? = failed.advance(now: at(1)).first else {
+      Issue.record("it is patient twice")
+      return
+    }
+    #expect(failed.counts.byShare == 2)
+  }
+
+  @Test("What waits in a group that nobody has configured moves to one that is configured later")
+  func moves() {
+    var link = Self.link()
+    link.welcomed(Self.welcome(), now: .zero)
+    _ = Self.ask(&link, 1)
+    #expect(link.takeOutgoing(now: .zero)?.requests.map(\.group.modelGroup) == ["claude-sonnet-5"])
+    var frame = CoordinatorFrame()
+    frame.groups = [Self.group("claude", "claude-*")]
+    #expect(link.received(frame, now: at(1)).isEmpty)
+    let moved = link.takeOutgoing(now: at(1))
+    #expect(moved?.requests.map(\.group.modelGroup) == ["claude"])
+    #expect(moved?.cancellations.map(\.group.modelGroup) == ["claude-sonnet-5"])
+    // Told again, it stays where it is.
+    _ = link.received(frame, now: at(2))
+    #expect(link.takeOutgoing(now: at(2)) == nil)
+  }
+}

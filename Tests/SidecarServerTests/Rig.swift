@@ -93,16 +93,18 @@ struct Rig: Sendable {
     let metrics = SidecarMetrics(budgets: { authority.reports() })
     let client = HTTPClient(
       eventLoopGroup: MultiThreadedEventLoopGroup.singleton, configuration: ClaudeGateway.httpConfiguration)
+    let pool = AgentPool(slots: 0, clock: clock)
     let gateway = ClaudeGateway(
-      configuration: .init(upstream: upstream, client: "test-\(ObjectIdentifier(records))", plan: plan, hold: hold),
+      configuration: .init(upstream: upstream, client: "test-\(ObjectIdentifier(records))", hold: hold),
       authority: authority, client: client, clock: clock,
       observe: { event in
         records.note(event)
         metrics.note(event)
         SidecarLog.write(event, to: logger)
-      })
+      }, onActivity: { pool.noteActivity() })
+    pool.follow { gateway.activity }
     let server = try await SidecarServer(
-      configuration: .init(port: 0), gateway: gateway, clock: clock, metrics: metrics, logger: logger)
+      configuration: .init(port: 0), gateway: gateway, pool: pool, clock: clock, metrics: metrics, logger: logger)
     let rig = Rig(server: server, gateway: gateway, authority: authority, clock: clock, records: records)
     let result: Swift.Result<Result, any Error> = await withTaskGroup(of: Void.self) { group in
       group.addTask { try? await server.run() }

@@ -5,6 +5,9 @@ package import RateBudget
 /// The gateway asks before each attempt upstream, and tells what came of it. Every grant ends by exactly one of `settle`
 /// with a final usage, `release` or `reject`; those are idempotent by grant id and never wait.
 package protocol BudgetAuthority: Sendable {
+  /// The group whose limits a model draws on now; an empty model is a request that can't be read.
+  func group(model: String, speed: String) -> GroupKey
+
   /// Waits for a grant. Cancelling the task withdraws the request, without a charge.
   ///
   /// - Throws: `AdmissionError` when it is refused or when its deadline passes.

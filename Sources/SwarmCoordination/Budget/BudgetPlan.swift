@@ -10,12 +10,21 @@ package struct BudgetPlan: Hashable, Sendable {
     package var models: [ModelPattern]
     /// How it is run.
     package var configuration: BudgetConfiguration
+    /// The organisation that its limits belong to; empty: any.
+    package var organization: String
+    /// The workspace; empty: any.
+    package var workspace: String
 
     /// Makes an entry.
-    package init(name: String, models: [ModelPattern] = [], configuration: BudgetConfiguration) {
+    package init(
+      name: String, models: [ModelPattern] = [], configuration: BudgetConfiguration, organization: String = "",
+      workspace: String = ""
+    ) {
       self.name = name
       self.models = models
       self.configuration = configuration
+      self.organization = organization
+      self.workspace = workspace
     }
   }
 
@@ -39,7 +48,9 @@ package struct BudgetPlan: Hashable, Sendable {
       model.isEmpty
       ? entries.first : entries.first { $0.models.isEmpty || $0.models.contains { $0.matches(model) } }
     let name = entry?.name ?? (model.isEmpty ? "unknown" : String(model.prefix(Self.longestModel)))
-    return GroupKey(organization: "", modelGroup: name, speed: speed == "fast" ? "fast" : "")
+    return GroupKey(
+      organization: entry?.organization ?? "", workspace: entry?.workspace ?? "", modelGroup: name,
+      speed: speed == "fast" ? "fast" : "")
   }
 
   /// How the budget of a key is run. The fast pair of limits is always learned.

@@ -61,6 +61,10 @@ package final class LocalAuthority: BudgetAuthority {
 
   // MARK: BudgetAuthority
 
+  package func group(model: String, speed: String) -> GroupKey {
+    state.withLock { $0.plan.group(model: model, speed: speed) }
+  }
+
   package func acquire(_ request: AdmissionRequest) async throws(AdmissionError) -> Admission {
     let (id, now) = (request.grant.id, clock.now)
     let immediate = change { state in

@@ -37,9 +37,9 @@ extension ClaudeGateway {
   }
 
   private func send(_ call: inout Call, _ admission: Admission, _ permit: CircuitBreaker.Permit) async throws -> Step {
-    state.withLock { $0.inFlight += 1 }
+    changeInFlight(by: 1)
     var isStreaming = false
-    defer { if !isStreaming { state.withLock { $0.inFlight -= 1 } } }
+    defer { if !isStreaming { changeInFlight(by: -1) } }
     let step = try await exchange(&call, admission, permit)
     if case .metered = step { isStreaming = true }
     return step

@@ -1,7 +1,7 @@
 package import AsyncHTTPClient
 import NIOCore
 import NIOHTTP1
-import RateBudget
+package import RateBudget
 import Synchronization
 
 /// Sends requests to the Claude API within the budget.
@@ -18,8 +18,6 @@ package final class ClaudeGateway: Sendable {
     package var fleet: String
     /// The name of this process, unique among the budget's clients.
     package var client: String
-    /// Which model draws on which budget.
-    package var plan: BudgetPlan
     /// How long a request is held at most. Claude Code waits 340 s for headers.
     package var hold: Duration
     /// When failed attempts are repeated.
@@ -29,14 +27,12 @@ package final class ClaudeGateway: Sendable {
 
     /// Makes a configuration; without more arguments that of the design.
     package init(
-      upstream: String, fleet: String = "default", client: String = "local", plan: BudgetPlan = BudgetPlan(),
-      hold: Duration = .seconds(300), retries: RetryPolicy = RetryPolicy(),
-      breaker: CircuitBreaker.Policy = CircuitBreaker.Policy()
+      upstream: String, fleet: String = "default", client: String = "local", hold: Duration = .seconds(300),
+      retries: RetryPolicy = RetryPolicy(), breaker: CircuitBreaker.Policy = CircuitBreaker.Policy()
     ) {
       self.upstream = upstream.hasSuffix("/") ? String(upstream.dropLast()) : upstream
       self.fleet = fleet
       self.client = client
-      self.plan = plan
       self.hold = hold
       self.retries = retries
       self.breaker = breaker
@@ -51,6 +47,13 @@ package final class ClaudeGateway: Sendable {
     package var inFlight: Int
     /// The age of the oldest; nil: none.
     package var oldest: Duration?
+
+    /// Makes it.
+    package init(waiting: Int = 0, inFlight: Int = 0, oldest: Duration? = nil) {
+      self.waiting = waiting
+      self.inFlight = inFlight
+      self.oldest = oldest
+    }
   }
 
   struct State {
@@ -68,18 +71,22 @@ package final class ClaudeGateway: Sendable {
   let client: HTTPClient
   let clock: any CoordinationClock
   let observe: @Sendable (GatewayEvent) -> Void
+  let onActivity: @Sendable () -> Void
   let state = Mutex(State())
 
   /// Makes a gateway; `client` must neither decompress nor follow redirects: `ClaudeGateway.httpConfiguration`.
+  /// `onActivity` is called whenever `activity` may have changed; it must not wait.
   package init(
     configuration: Configuration, authority: any BudgetAuthority, client: HTTPClient, clock: any CoordinationClock,
-    observe: @escaping @Sendable (GatewayEvent) -> Void = { _ in }
+    observe: @escaping @Sendable (GatewayEvent) -> Void = { _ in },
+    onActivity: @escaping @Sendable () -> Void = {}
   ) {
     self.configuration = configuration
     self.authority = authority
     self.client = client
     self.clock = clock
     self.observe = observe
+    self.onActivity = onActivity
   }
 
   /// How the HTTP client must be set: HTTP/1.1, connections kept, nothing decoded, no redirects, no time limit but for
@@ -106,15 +113,15 @@ package final class ClaudeGateway: Sendable {
   }
 
   /// Sends a request and gives its answer to `body`. When `body` ends, however it does, the answer is settled, and what
-  /// upstream still sends of it is cut off.
+  /// upstream still sends of it is cut off. Without a `priority` it is the fleet's.
   ///
   /// - Throws: what `body` throws, `CancellationError`, and the error of an upstream connection that breaks in the middle
   ///   of an answer.
   package func withResponse<Result>(
-    to request: ClaudeRequest, _ body: (ClaudeResponse) async throws -> Result
+    to request: ClaudeRequest, priority: Priority? = nil, _ body: (ClaudeResponse) async throws -> Result
   ) async throws -> Result {
     guard request.isMetered else { return try await body(try await pass(request)) }
-    var call = begin(request)
+    var call = begin(request, priority)
     defer { end(call) }
     while true {
       switch try await attempt(&call) {
@@ -122,7 +129,7 @@ package final class ClaudeGateway: Sendable {
       case .answer(let response): return try await body(response)
       case .metered(let response, let meter):
         defer {
-          state.withLock { $0.inFlight -= 1 }
+          changeInFlight(by: -1)
           meter.finish()
         }
         return try await body(response)
@@ -132,7 +139,12 @@ package final class ClaudeGateway: Sendable {
 
   // MARK: Books
 
-  private func begin(_ request: ClaudeRequest) -> Call {
+  func changeInFlight(by change: Int) {
+    state.withLock { $0.inFlight += change }
+    onActivity()
+  }
+
+  private func begin(_ request: ClaudeRequest, _ priority: Priority?) -> Call {
     var kind = RequestClass()
     let encoding = request.headers.first(name: "content-encoding")?.lowercased()
     if encoding == nil || encoding == "identity", let body = request.body {
@@ -142,15 +154,16 @@ package final class ClaudeGateway: Sendable {
     }
     let now = clock.now
     let features = kind.features(session: request.headers.first(name: "x-claude-code-session-id") ?? "")
-    let group = configuration.plan.group(model: kind.model, speed: kind.speed)
+    let group = authority.group(model: kind.model, speed: kind.speed)
     let (number, estimate) = state.withLock { state in
       state.number += 1
       state.started[state.number] = now
       return (state.number, state.estimator.estimate(features, inFlight: state.inFlight))
     }
+    onActivity()
     let grant = GrantRequest(
-      id: GrantID(client: configuration.client, number: number), fleet: configuration.fleet, estimate: estimate,
-      deadline: now + configuration.hold, model: kind.model, kind: kind.kind)
+      id: GrantID(client: configuration.client, number: number), fleet: configuration.fleet, priority: priority,
+      estimate: estimate, deadline: now + configuration.hold, model: kind.model, kind: kind.kind)
     return Call(
       request: request, kind: kind, features: features, admission: AdmissionRequest(group: group, grant: grant),
       started: now)
@@ -158,6 +171,7 @@ package final class ClaudeGateway: Sendable {
 
   private func end(_ call: Call) {
     state.withLock { $0.started[call.admission.grant.id.number] = nil }
+    onActivity()
   }
 
   /// One request on its way.

@@ -18,13 +18,14 @@ package final class CoordinatorLink: BudgetAuthority {
 
   /// The worker that it speaks for; ids of requests must have its `client`.
   package let identity: WorkerIdentity
-  private let configuration: LinkConfiguration
+  let configuration: LinkConfiguration
   private let clock: any CoordinationClock
   private let onDrain: @Sendable (DrainOrder) -> Void
   private let core: Mutex<Core>
   private let wake = Wakeup()
   private let outgoing = Wakeup()
   private let silent = Wakeup()
+  private let leaving = Wakeup()
 
   /// Makes a link. `seed` spreads attempts to connect and second attempts; `onDrain` is called with each order of the
   /// coordinator, by the task that reads the stream: it must not wait.
@@ -48,8 +49,20 @@ package final class CoordinatorLink: BudgetAuthority {
   package var coordinator: String? { core.withLock { $0.state.coordinator } }
   /// The groups that the coordinator has configured: which models belong together.
   package var groups: [GroupConfiguration] { core.withLock { $0.state.configured } }
+  /// What it has counted.
+  package var counts: LinkCounts { core.withLock { $0.state.counts } }
+
+  /// The budgets as this worker sees them, by key.
+  package func reports() -> [(key: GroupKey, report: GroupReport)] {
+    let now = clock.now
+    return core.withLock { $0.state.reports(now: now) }
+  }
 
   // MARK: BudgetAuthority
+
+  package func group(model: String, speed: String) -> GroupKey {
+    core.withLock { $0.state.plan.group(model: model, speed: speed) }
+  }
 
   package func acquire(_ request: AdmissionRequest) async throws(AdmissionError) -> Admission {
     let number = request.grant.id.number
@@ -149,6 +162,7 @@ package final class CoordinatorLink: BudgetAuthority {
   package func leave() {
     core.withLock { $0.state.leave() }
     outgoing.signal()
+    leaving.signal()
   }
 
   // MARK: Running
@@ -236,7 +250,11 @@ package final class CoordinatorLink: BudgetAuthority {
       try Task.checkCancellation()
       guard !core.withLock({ $0.state.isLeaving }) else { return }
       failures = wasConnected ? 0 : failures + 1
-      try await clock.sleep(until: clock.now + pause(after: failures))
+      let now = clock.now
+      try await leaving.wait(until: now + pause(after: failures), now: now) { [clock] in
+        try await clock.sleep(until: $0)
+      }
+      guard !core.withLock({ $0.state.isLeaving }) else { return }
     }
   }
 

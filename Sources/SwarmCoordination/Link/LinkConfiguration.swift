@@ -25,6 +25,9 @@ package struct LinkConfiguration: Sendable {
   package var defaults: BudgetConfiguration
   /// What a worker may use that has never been told a share, in percent of its group's limit. Default 1.
   package var initialPercent: Int64
+  /// How long a request waits for the first word of a coordinator before the worker's own share is used. Default: not at
+  /// all. It ends as soon as an attempt to connect fails.
+  package var patience: Duration
   /// How long the link waits for more to say before it says it. Default 5 ms; the first after a silence goes at once.
   package var batch: Duration
   /// The first pause after a lost connection; it doubles up to `longestBackoff`, half of it is drawn. Default 0.25 s.
@@ -44,6 +47,7 @@ package struct LinkConfiguration: Sendable {
     capabilities = []
     self.defaults = defaults
     initialPercent = 1
+    patience = .zero
     batch = .milliseconds(5)
     backoff = .milliseconds(250)
     longestBackoff = .seconds(15)

@@ -91,8 +91,18 @@ package struct LinkState: Sendable {
   package private(set) var isConnected = false
   /// The coordinator that was there last.
   package internal(set) var coordinator: String?
-  /// The groups that it has configured.
-  package internal(set) var configured: [GroupConfiguration] = []
+  /// The groups that it has configured, in its order.
+  package internal(set) var configured: [GroupConfiguration] = [] {
+    didSet {
+      plan = configured.isEmpty ? BudgetPlan() : BudgetPlan(groups: configured, fallback: configuration.defaults)
+    }
+  }
+  /// Which model draws on which group.
+  package private(set) var plan = BudgetPlan()
+  /// How often it was welcomed, and how its requests were admitted.
+  package private(set) var counts = LinkCounts()
+  /// Until when requests wait for a first word of a coordinator before the worker's own share is used.
+  private var patientUntil: BudgetTime?
   var books: [GroupKey: Books] = [:]
   var pending: [UInt64: Pending] = [:]
   var live: [UInt64: Live] = [:]
@@ -129,15 +139,25 @@ package struct LinkState: Sendable {
       pending[number]?.isUnattended = false
       return .waiting
     }
-    guard open(request.group, now: now) else {
+    let key = home(of: request.grant, in: request.group)
+    guard open(key, now: now) else {
       return .failed(.refused(.tooManyClients(limit: ProtocolLimits.groups)))
     }
-    hold(Pending(key: request.group, request: request.grant, since: now))
+    hold(Pending(key: key, request: request.grant, since: now))
     guard !isConnected else {
       send(number)
       return .waiting
     }
+    if isPatient(at: now) { return .waiting }
     return submitHere(number, now: now) ?? .waiting
+  }
+
+  /// Whether the coordinator's first word is still awaited: before it nobody knows which groups there are.
+  private mutating func isPatient(at now: BudgetTime) -> Bool {
+    guard coordinator == nil, configuration.patience > .zero else { return false }
+    let until = patientUntil ?? now + configuration.patience
+    patientUntil = until
+    return now < until
   }
 
   mutating func hold(_ request: Pending) {
@@ -180,6 +200,7 @@ package struct LinkState: Sendable {
   mutating func admit(_ number: UInt64, _ grant: Grant, isShared: Bool) -> Admission? {
     guard let waiting = pending[number] else { return nil }
     live[number] = Live(key: waiting.key, request: waiting.request, isShared: isShared)
+    counts.note(isShared: isShared)
     guard !waiting.isUnattended else {
       pending[number]?.early = grant
       return nil
@@ -324,6 +345,8 @@ package struct LinkState: Sendable {
     for key in books.keys.sorted() {
       guard let book = books[key] else { continue }
       let outstanding = book.local.budget.outstanding(now: now)
+      // Of a group in which nothing has happened there is nothing to say; it may not even be one of the coordinator's.
+      guard book.wasTold || !outstanding.isEmpty else { continue }
       for grant in outstanding { live[grant.request.id.number]?.isAnnounced = true }
       groups.append(
         GroupMemory(key: key, share: book.wasTold ? book.local.share : nil, outstanding: outstanding))
@@ -335,10 +358,14 @@ package struct LinkState: Sendable {
   /// Takes in a welcome: the coordinator grants from now on, also what waited here.
   package mutating func welcomed(_ welcome: CoordinatorWelcome, now: BudgetTime) {
     isConnected = true
+    counts.welcomes += 1
     coordinator = welcome.coordinator
     lease = welcome.lease
     heardAt = now
-    for group in welcome.groups { configure(group, now: now) }
+    // What an earlier coordinator has configured, and this one hasn't, is over.
+    configured = welcome.groups
+    for group in welcome.groups { apply(group, now: now) }
+    for number in pending.keys.sorted() { _ = regroup(number, now: now) }
     for key in books.keys.sorted() { _ = books[key]?.local.connect(now: now) }
     for number in live.keys where live[number]?.isAnnounced == true {
       live[number]?.isShared = true
@@ -348,11 +375,32 @@ package struct LinkState: Sendable {
     for number in pending.keys.sorted() where pending[number]?.early == nil { send(number) }
   }
 
+  /// Follows a changed group. What waits for a model that belongs to it now waits there.
   mutating func configure(_ group: GroupConfiguration, now: BudgetTime) {
-    configured.removeAll {
+    let place = configured.firstIndex {
       $0.modelGroup == group.modelGroup && $0.organization == group.organization && $0.workspace == group.workspace
     }
-    configured.append(group)
+    if let place { configured[place] = group } else { configured.append(group) }
+    apply(group, now: now)
+    for number in pending.keys.sorted() where regroup(number, now: now) { send(number) }
+  }
+
+  /// Moves a request that waits in a group that nobody has configured to the one that its model belongs to.
+  private mutating func regroup(_ number: UInt64, now: BudgetTime) -> Bool {
+    guard let waiting = pending[number], waiting.early == nil else { return false }
+    let key = home(of: waiting.request, in: waiting.key)
+    guard key != waiting.key, open(key, now: now), cancel(number, now: now) else { return false }
+    hold(Pending(key: key, request: waiting.request, since: waiting.since, isUnattended: waiting.isUnattended))
+    return true
+  }
+
+  /// Where a request belongs that was meant for a group: that one, unless nobody has configured it.
+  private func home(of request: GrantRequest, in key: GroupKey) -> GroupKey {
+    let isKnown = configured.isEmpty || configured.contains { $0.covers(key) }
+    return isKnown ? key : plan.group(model: request.model, speed: key.speed)
+  }
+
+  private mutating func apply(_ group: GroupConfiguration, now: BudgetTime) {
     for key in books.keys.sorted() where group.covers(key) {
       books[key]?.local.budget.configure(group.budget, now: now)
     }
@@ -361,13 +409,22 @@ package struct LinkState: Sendable {
   /// Notes that the stream is gone: the worker goes on at its share.
   package mutating func lost(now: BudgetTime) -> [Resolution] {
     for number in live.keys { live[number]?.isAnnounced = false }
-    guard isConnected else { return [] }
+    guard isConnected else { return endPatience(now: now) }
     isConnected = false
     outgoing.requests = []
     outgoing.rejections = []
     outgoing.observations = []
     outgoing.activity = activity
     for key in books.keys.sorted() { books[key]?.local.lose(now: now) }
+    var resolutions = submitWaitingHere(now: now)
+    for number in rejected.keys.sorted() {
+      guard let note = rejected.removeValue(forKey: number) else { continue }
+      resolutions.append(.answered(number, rejectHere(number, note, now: now)))
+    }
+    return resolutions + grantHere(now: now)
+  }
+
+  private mutating func submitWaitingHere(now: BudgetTime) -> [Resolution] {
     var resolutions: [Resolution] = []
     for number in pending.keys.sorted() where pending[number]?.early == nil {
       switch submitHere(number, now: now) {
@@ -376,11 +433,14 @@ package struct LinkState: Sendable {
       case .waiting, nil: break
       }
     }
-    for number in rejected.keys.sorted() {
-      guard let note = rejected.removeValue(forKey: number) else { continue }
-      resolutions.append(.answered(number, rejectHere(number, note, now: now)))
-    }
-    return resolutions + grantHere(now: now)
+    return resolutions
+  }
+
+  /// There is no coordinator yet: what has waited for its first word goes on at the worker's share.
+  private mutating func endPatience(now: BudgetTime) -> [Resolution] {
+    guard coordinator == nil, let until = patientUntil, until > .zero else { return [] }
+    patientUntil = .zero
+    return submitWaitingHere(now: now) + grantHere(now: now)
   }
 
   /// Notes that the coordinator was heard of.
@@ -391,6 +451,15 @@ package struct LinkState: Sendable {
 
   /// Whether the coordinator has been silent for a lease: the stream is to be given up.
   package func isSilent(at now: BudgetTime) -> Bool { isConnected && now - heardAt >= lease }
+
+  /// The budgets as this worker sees them, by key.
+  package mutating func reports(now: BudgetTime) -> [(key: GroupKey, report: GroupReport)] {
+    var reports: [(key: GroupKey, report: GroupReport)] = []
+    for key in books.keys.sorted() {
+      if let report = books[key]?.local.budget.report(now: now) { reports.append((key, report)) }
+    }
+    return reports
+  }
 
   /// What is to be said now, in a frame of at most a message; nil: nothing, or nobody is there to hear it.
   package mutating func takeOutgoing(now: BudgetTime) -> WorkerFrame? {
@@ -410,7 +479,9 @@ package struct LinkState: Sendable {
 
   /// Grants what fits when alone, and gives up what is overdue.
   package mutating func advance(now: BudgetTime) -> [Resolution] {
-    var resolutions = isConnected ? [] : grantHere(now: now)
+    var resolutions: [Resolution] = []
+    if let patientUntil, patientUntil <= now { resolutions += endPatience(now: now) }
+    if !isConnected { resolutions += grantHere(now: now) }
     if let overdueAt, overdueAt <= now { giveUp(now: now, into: &resolutions) }
     return resolutions
   }
@@ -460,11 +531,41 @@ package struct LinkState: Sendable {
       next = min(next ?? heardAt + lease, heardAt + lease)
       if !progress.isEmpty { next = min(next ?? progressDue, progressDue) }
     } else {
+      if coordinator == nil, let patientUntil, patientUntil > .zero { next = min(next ?? patientUntil, patientUntil) }
       for key in books.keys {
         guard let deadline = books[key]?.local.budget.nextDeadline(now: now) else { continue }
         next = min(next ?? deadline, deadline)
       }
     }
     return next
+  }
+}
+
+/// What a link has counted since it was made.
+package struct LinkCounts: Hashable, Sendable {
+  /// How often a coordinator said welcome.
+  package var welcomes: Int64 = 0
+  /// Requests that a coordinator admitted.
+  package var byCoordinator: Int64 = 0
+  /// Requests that the worker's own share admitted.
+  package var byShare: Int64 = 0
+
+  /// Nothing counted.
+  package init() {}
+
+  mutating func note(isShared: Bool) {
+    if isShared { byCoordinator += 1 } else { byShare += 1 }
+  }
+}
+
+extension BudgetPlan {
+  /// The plan that a coordinator's groups make.
+  init(groups: [GroupConfiguration], fallback: BudgetConfiguration) {
+    self.init(
+      groups.map {
+        Entry(
+          name: $0.modelGroup, models: $0.models.map { ModelPattern($0) }, configuration: $0.budget,
+          organization: $0.organization, workspace: $0.workspace)
+      }, fallback: fallback)
   }
 }

@@ -1,0 +1,288 @@
+package import CoordinationProtocol
+import RateBudget
+import Synchronization
+
+/// The places of a worker's agents: so many at once, first come, first served, none while the worker drains.
+///
+/// The coordinator hears what the pool does (slots, busy, waiting, age of the oldest) and may order it to drain: then
+/// whoever waits or comes is turned away, and the coordinator is told when the last slot is free. An order can be taken
+/// back, and it ends by itself when its time is over.
+public final class AgentPool: Sendable {
+  /// Why no slot is given: the pool drains. Put the task back; another worker takes it.
+  public struct Draining: Error, Hashable, Sendable, CustomStringConvertible {
+    init() {}
+    /// What to do.
+    public var description: String { "this worker drains and takes no new work; put the task back for another one" }
+  }
+
+  private typealias Waiter = CheckedContinuation<Result<Void, any Error>, Never>
+
+  private struct Core {
+    var state: AgentPoolState
+    var waiters: [UInt64: Waiter] = [:]
+    var watchers: [UInt64: AsyncStream<Void>.Continuation] = [:]
+    var lastWatcher: UInt64 = 0
+  }
+
+  private let core: Mutex<Core>
+  private let clock: any CoordinationClock
+  private let traffic: Mutex<@Sendable () -> ClaudeGateway.Activity>
+  private let changed = Wakeup()
+  /// How long changes are gathered before the coordinator is told.
+  private static let batch = Duration.milliseconds(100)
+
+  /// Makes a pool; `slots` 0 is one without limit. `quiet`: see `AgentPoolState`.
+  package init(slots: Int, clock: any CoordinationClock, quiet: Duration = .seconds(10)) {
+    self.clock = clock
+    traffic = Mutex({ ClaudeGateway.Activity() })
+    core = Mutex(Core(state: AgentPoolState(slots: slots, quiet: quiet, now: clock.now)))
+  }
+
+  // MARK: Slots
+
+  /// How many agents at once; 0: no limit.
+  public var slots: Int { core.withLock { $0.state.slots } }
+  /// How many slots are taken.
+  public var busy: Int { core.withLock { $0.state.busy } }
+  /// How many tasks wait for a slot.
+  public var waiting: Int { core.withLock { $0.state.waiting } }
+  /// Whether the pool takes no new work now.
+  public var isDraining: Bool { core.withLock { $0.state.isDraining } }
+
+  /// Runs `body` in a slot; waits for one in the order of the calls.
+  ///
+  /// - Throws: `Draining` when the pool drains, or begins to before there was a slot; `CancellationError` when the task is
+  ///   cancelled before; what `body` throws.
+  public nonisolated(nonsending) func withSlot<Result>(_ body: () async throws -> Result) async throws -> Result {
+    let number = try await enter()
+    defer { leave(number) }
+    return try await body()
+  }
+
+  /// Works on tasks until there are no more: takes one whenever a slot is free and the pool doesn't drain, and runs `body`
+  /// on it in that slot.
+  ///
+  /// - Parameters:
+  ///   - next: gives the next task, waiting for it; nil: there are no more. It is cancelled when the pool begins to drain,
+  ///     so that no task is taken then; one that it gives nevertheless is worked on.
+  ///   - body: the work. An error of it cancels all other work and is thrown; catch what concerns one task alone.
+  /// - Throws: what `next` and `body` throw; `CancellationError`. It returns when there are no more tasks or `drain` was
+  ///   called, and all work is done.
+  public func work<Work: Sendable>(
+    taking next: @escaping @Sendable () async throws -> Work?, _ body: @escaping @Sendable (Work) async throws -> Void
+  ) async throws {
+    let failure = Failure()
+    try await withThrowingDiscardingTaskGroup { agents in
+      while true {
+        try await wait { $0.hasRoom || $0.isClosing || failure.isNoted }
+        guard !isClosing, !failure.isNoted else { return }
+        let taken = try await take(next) { $0.isDraining || failure.isNoted }
+        guard case .work(let work?) = taken else {
+          if case .interrupted = taken { continue }
+          return
+        }
+        let now = clock.now
+        let number = core.withLock { $0.state.take(now: now) }
+        changed.signal()
+        agents.addTask {
+          defer { self.leave(number) }
+          do {
+            try await body(work)
+          } catch {
+            // The group ends when this task has; the loop must not wait for a task until then.
+            failure.note()
+            throw error
+          }
+        }
+      }
+    }
+  }
+
+  private var isClosing: Bool { core.withLock { $0.state.isClosing } }
+
+  private enum Taken<Work: Sendable>: Sendable {
+    case work(Work?)
+    case interrupted
+  }
+
+  /// Takes the next task, unless `condition` becomes true before there is one.
+  private func take<Work: Sendable>(
+    _ next: @escaping @Sendable () async throws -> Work?, unless condition: @escaping @Sendable (AgentPoolState) -> Bool
+  ) async throws -> Taken<Work> {
+    try await withThrowingTaskGroup(of: Taken<Work>.self) { group in
+      group.addTask { .work(try await next()) }
+      group.addTask {
+        try await self.wait(for: condition)
+        return .interrupted
+      }
+      let first = try await group.next() ?? .interrupted
+      group.cancelAll()
+      guard case .interrupted = first else { return first }
+      // It may have had one in hand.
+      if case .work(let work?)? = try? await group.next() { return .work(work) }
+      try Task.checkCancellation()
+      return .interrupted
+    }
+  }
+
+  /// Waits until a slot is free and the pool doesn't drain: the time to look for the next task.
+  ///
+  /// - Throws: `Draining` when `drain` was called, `CancellationError` when the task is cancelled.
+  public func ready() async throws {
+    try await wait { $0.hasRoom || $0.isClosing }
+    if isClosing { throw Draining() }
+  }
+
+  /// Waits until the pool begins to drain; at once when it does already.
+  ///
+  /// - Throws: `CancellationError` when the task is cancelled.
+  public func untilDraining() async throws {
+    try await wait { $0.isDraining }
+  }
+
+  /// Takes no new work from now on, and waits until the last slot is free: before the worker ends, for instance on
+  /// SIGTERM.
+  ///
+  /// - Throws: `CancellationError` when the task is cancelled; the pool stays closed.
+  public func drain() async throws {
+    close()
+    try await wait { $0.busy == 0 }
+  }
+
+  private func enter() async throws -> UInt64 {
+    try Task.checkCancellation()
+    let now = clock.now
+    let (number, entry) = core.withLock { $0.state.enter(now: now) }
+    changed.signal()
+    switch entry {
+    case .taken: return number
+    case .draining: throw Draining()
+    case .waiting: break
+    }
+    try await withTaskCancellationHandler {
+      await withCheckedContinuation { (continuation: Waiter) in
+        // Between `enter` and here its turn may have come, or the task may be cancelled: both leave the line.
+        let answer = core.withLock { core -> Result<Void, any Error>? in
+          if core.state.holds(number) { return .success(()) }
+          guard core.state.waits(number) else { return .failure(Task.isCancelled ? CancellationError() : Draining()) }
+          core.waiters[number] = continuation
+          return nil
+        }
+        if let answer { continuation.resume(returning: answer) }
+      }
+    } onCancel: {
+      giveUp(number)
+    }.get()
+    return number
+  }
+
+  private func giveUp(_ number: UInt64) {
+    let waiter = core.withLock { core -> Waiter? in
+      // Whose turn has come goes on, and finds the cancellation in its body.
+      guard core.state.waits(number) else { return nil }
+      _ = core.state.leave(number, now: clock.now)
+      return core.waiters.removeValue(forKey: number)
+    }
+    waiter?.resume(returning: .failure(CancellationError()))
+    notify()
+  }
+
+  private func leave(_ number: UInt64) {
+    let now = clock.now
+    let admitted = core.withLock { core in
+      core.state.leave(number, now: now).compactMap { core.waiters.removeValue(forKey: $0) }
+    }
+    for waiter in admitted { waiter.resume(returning: .success(())) }
+    notify()
+  }
+
+  /// Tells everybody who waits for a condition to look again, and turns away who can't be served.
+  private func notify() {
+    let (refused, watchers) = core.withLock { core in
+      (core.state.turnAway().compactMap { core.waiters.removeValue(forKey: $0) }, Array(core.watchers.values))
+    }
+    for waiter in refused { waiter.resume(returning: .failure(Draining())) }
+    for watcher in watchers { watcher.yield() }
+    changed.signal()
+  }
+
+  private func wait(for condition: (AgentPoolState) -> Bool) async throws {
+    let (changes, watcher) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+    let id = core.withLock { core in
+      core.lastWatcher += 1
+      core.watchers[core.lastWatcher] = watcher
+      return core.lastWatcher
+    }
+    defer { core.withLock { _ = $0.watchers.removeValue(forKey: id) } }
+    if core.withLock({ condition($0.state) }) { return }
+    for await _ in changes where core.withLock({ condition($0.state) }) { return }
+    throw CancellationError()
+  }
+
+  // MARK: The sidecar's and the link's side
+
+  /// What the gateway of this worker does is work, too.
+  package func follow(_ activity: @escaping @Sendable () -> ClaudeGateway.Activity) {
+    traffic.withLock { $0 = activity }
+  }
+
+  /// Whether it works: a slot is taken, it says so, or a request of it is on its way.
+  package var isBusy: Bool {
+    let now = activity
+    return core.withLock { $0.state.isBusy(now) }
+  }
+
+  /// The worker's own word; nil: it has said nothing.
+  package var reportsBusy: Bool? { core.withLock { $0.state.reportsBusy } }
+
+  private var activity: ClaudeGateway.Activity { traffic.withLock { $0 }() }
+
+  /// The worker says that it is busy, or idle.
+  package func say(isBusy: Bool) {
+    let now = clock.now
+    core.withLock { $0.state.say(isBusy: isBusy, now: now) }
+    changed.signal()
+  }
+
+  /// The worker ends: it takes no new work from now on.
+  package func close() {
+    core.withLock { $0.state.close() }
+    notify()
+  }
+
+  /// The gateway's activity may have changed. Never waits.
+  package func noteActivity() { changed.signal() }
+
+  /// Takes in an order of the coordinator. Never waits.
+  package func receive(_ order: DrainOrder) {
+    let (now, activity) = (clock.now, activity)
+    core.withLock { $0.state.receive(order, activity, now: now) }
+    notify()
+  }
+
+  /// Tells the coordinator what the pool does and what it says to orders, until the task is cancelled.
+  ///
+  /// - Throws: `CancellationError`.
+  package func run(reportingTo link: CoordinatorLink) async throws {
+    while true {
+      let (now, activity) = (clock.now, activity)
+      let (report, wasDraining, isDraining) = core.withLock { core in
+        let wasDraining = core.state.isDraining
+        return (core.state.report(activity, now: now), wasDraining, core.state.isDraining)
+      }
+      for answer in report.answers { link.answer(DrainOrder(order: answer.order, timeout: .zero), answer.state) }
+      if let activity = report.activity { link.report(activity) }
+      // An order whose time is over lets others in again.
+      if wasDraining != isDraining { notify() }
+      try await changed.wait(until: report.next, now: clock.now) { [clock] in try await clock.sleep(until: $0) }
+      try await clock.sleep(until: clock.now + Self.batch)
+    }
+  }
+}
+
+/// Whether some work of a loop has failed.
+private final class Failure: Sendable {
+  private let state = Mutex(false)
+  var isNoted: Bool { state.withLock { $0 } }
+  func note() { state.withLock { $0 = true } }
+}

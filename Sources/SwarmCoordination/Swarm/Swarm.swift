@@ -1,0 +1,82 @@
+import AsyncHTTPClient
+import CoordinationProtocol
+import RateBudget
+
+/// A worker's membership in its fleet: agents in slots, and Claude within the budget that all workers share.
+///
+///     try await Swarm.join { swarm in
+///       try await swarm.agents.withSlot {
+///         let answer = try await swarm.claude.messages(body)
+///       }
+///     }
+///
+/// With `SWARMSCALE_COORDINATOR` the fleet's coordinator admits each request, and this worker's last share does while that
+/// is away. Without it the worker is on its own, within limits that it learns from response headers.
+public final class Swarm: Sendable {
+  /// The places of this worker's agents.
+  public let agents: AgentPool
+  /// The Claude API, within the budget.
+  public let claude: Claude
+  private let link: CoordinatorLink?
+
+  private init(agents: AgentPool, claude: Claude, link: CoordinatorLink?) {
+    self.agents = agents
+    self.claude = claude
+    self.link = link
+  }
+
+  /// Whether the coordinator admits requests now; false: this worker's own share or learned limits do.
+  public var isConnected: Bool { link?.isConnected ?? false }
+
+  /// Joins by the environment of this process while `body` runs.
+  ///
+  /// - Throws: `SwarmConfigurationError`; what `body` throws.
+  public nonisolated(nonsending) static func join<Result>(
+    _ body: (Swarm) async throws -> Result
+  ) async throws -> Result {
+    try await join(SwarmConfiguration(), body)
+  }
+
+  /// Joins while `body` runs, and says goodbye when it ends, so that this worker's share is free for others at once.
+  ///
+  /// It doesn't wait for the coordinator: a worker works without it, too. To end on SIGTERM let `body` end; a cancelled
+  /// task ends as well, but without the goodbye.
+  ///
+  /// - Throws: what `body` throws.
+  public nonisolated(nonsending) static func join<Result>(
+    _ configuration: SwarmConfiguration, _ body: (Swarm) async throws -> Result
+  ) async throws -> Result {
+    try await join(configuration, clock: SystemClock(), adjusting: { _ in }, body)
+  }
+
+  /// The same by any clock; `adjusting` changes how the coordinator is reached.
+  package nonisolated(nonsending) static func join<Result>(
+    _ configuration: SwarmConfiguration, clock: any CoordinationClock,
+    adjusting: (inout LinkConfiguration) -> Void, _ body: (Swarm) async throws -> Result
+  ) async throws -> Result {
+    let environment = configuration.environment
+    let pool = AgentPool(slots: configuration.slots, clock: clock)
+    let membership: SwarmMembership
+    if var link = environment.link(readingToken: ProcessFacts.token) {
+      adjusting(&link)
+      membership = SwarmMembership(
+        link: link, identity: environment.identity(incarnation: ProcessFacts.incarnation()), pool: pool, clock: clock,
+        logger: configuration.logger)
+    } else {
+      membership = SwarmMembership(alone: BudgetPlan(), pool: pool, clock: clock, logger: configuration.logger)
+    }
+    let client = HTTPClient(
+      eventLoopGroup: HTTPClient.defaultEventLoopGroup, configuration: ClaudeGateway.httpConfiguration)
+    let gateway = ClaudeGateway(
+      configuration: .init(
+        upstream: configuration.upstream, fleet: membership.fleet, client: membership.client, hold: configuration.hold),
+      authority: membership.authority, client: client, clock: clock, onActivity: { pool.noteActivity() })
+    pool.follow { gateway.activity }
+    let swarm = Swarm(
+      agents: pool, claude: Claude(gateway: gateway, headers: configuration.headers), link: membership.link)
+    let outcome: Swift.Result<Result, any Error>
+    do { outcome = .success(try await membership.run { try await body(swarm) }) } catch { outcome = .failure(error) }
+    try await client.shutdown()
+    return try outcome.get()
+  }
+}
