@@ -124,6 +124,7 @@ class Exchange:
         if action.status is not None:
             return await self._answer_ourselves(action, entry)
         status, reason, headers = await self._forward(request, body)
+        entry.upstream = status
         if action.drop == "afterForward":
             raise Reset
         self.proxy.records.answered(entry, status)

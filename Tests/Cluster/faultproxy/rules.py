@@ -156,6 +156,8 @@ class LogEntry:
     userAgent: str
     rule: str | None = None
     status: int = 0
+    # What the server answered, also where that got lost; 0: it wasn't asked, or not yet.
+    upstream: int = 0
     bytes: int = 0
     events: int = 0
     seconds: float | None = None

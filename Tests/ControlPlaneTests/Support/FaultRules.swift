@@ -15,6 +15,8 @@ struct ProxiedRequest: Decodable, Sendable {
   var rule: String?
   /// The status that was answered; 0 for none yet.
   var status: Int
+  /// What the server answered, also where that got lost; 0 for nothing yet.
+  var upstream: Int
   /// `open`, `complete`, `dropped`, `stalled` and so on.
   var end: String
 }
