@@ -148,11 +148,13 @@ package struct ControllerCommand: AsyncParsableCommand {
         TokenReviewAuthenticator(client: APIClient(transport: transport, time: time), time: time)
       case .trust: TrustingAuthenticator()
       }
+    var configuration = FleetCoordinator.Configuration(
+      server: CoordinatorServerConfiguration(host: host, port: address.port, security: security),
+      namespace: options.namespace, instance: instance, fieldManager: Self.fieldManager)
+    configuration.followsPods = options.coordinatorAuthentication == .tokenReview
     return FleetCoordinator(
-      .init(
-        server: CoordinatorServerConfiguration(host: host, port: address.port, security: security),
-        namespace: options.namespace, instance: instance, fieldManager: Self.fieldManager),
-      transport: transport, authenticator: authenticator, registry: registry, clock: SystemBudgetClock(), time: time,
+      configuration, transport: transport, authenticator: authenticator, registry: registry, clock: SystemBudgetClock(),
+      time: time,
       logger: logger)
   }
 

@@ -6,7 +6,7 @@ package import Logging
 package import Observability
 import RateBudget
 import ScalingAPI
-import ScalingController
+package import ScalingController
 package import ScalingDecision
 package import ScalingObservation
 import Synchronization
@@ -26,6 +26,8 @@ package final class FleetCoordinator: FleetReports, FleetOrders, LeaderTask {
     package var fieldManager: String
     /// How long workers' rights outlast the last message.
     package var lease: Duration
+    /// Whether workers are pods of this cluster, so that one whose pod is gone is gone; not where everybody is believed.
+    package var followsPods: Bool
     /// How often decisions and metrics are supplied anew.
     package var sampleEvery: Duration
     /// How often at most a status is written that only moved; a changed condition is written at once.
@@ -41,6 +43,7 @@ package final class FleetCoordinator: FleetReports, FleetOrders, LeaderTask {
       self.instance = instance
       self.fieldManager = fieldManager
       lease = .seconds(15)
+      followsPods = true
       sampleEvery = .seconds(1)
       statusEvery = .seconds(15)
     }
@@ -127,9 +130,7 @@ package final class FleetCoordinator: FleetReports, FleetOrders, LeaderTask {
     }
   }
 
-  package func lead(
-    mayAct: @escaping @Sendable () -> Bool, wake: @escaping @Sendable (ObjectKey) -> Void
-  ) async throws {
+  package func lead(_ leadership: Leadership) async throws {
     let changed = KubernetesRuntime.Wakeup()
     let informer = BudgetInformer(
       transport: transport, codec: JSONInformerCodec(), selection: .init(namespace: configuration.namespace),
@@ -138,7 +139,7 @@ package final class FleetCoordinator: FleetReports, FleetOrders, LeaderTask {
     defer { state.withLock { $0 = State(portWaiters: $0.portWaiters) } }
     try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask { try await informer.run() }
-      group.addTask { try await self.coordinate(informer, changed, mayAct, wake) }
+      group.addTask { try await self.coordinate(informer, changed, leadership) }
       defer { group.cancelAll() }
       // The informer returns when the process is asked to end; workers are served until the last pass is made.
       while try await group.next() != nil {}
@@ -146,8 +147,7 @@ package final class FleetCoordinator: FleetReports, FleetOrders, LeaderTask {
   }
 
   private func coordinate(
-    _ informer: BudgetInformer, _ changed: KubernetesRuntime.Wakeup, _ mayAct: @escaping @Sendable () -> Bool,
-    _ wake: @escaping @Sendable (ObjectKey) -> Void
+    _ informer: BudgetInformer, _ changed: KubernetesRuntime.Wakeup, _ leadership: Leadership
   ) async throws {
     await waitForBudgets(informer)
     let budgets = Self.budgets(informer)
@@ -164,7 +164,7 @@ package final class FleetCoordinator: FleetReports, FleetOrders, LeaderTask {
       group.addTask { try await server.run() }
       group.addTask { try await self.announce(server) }
       group.addTask { try await self.follow(informer, changed, engine) }
-      group.addTask { try await self.sample(informer, engine, mayAct, wake) }
+      group.addTask { try await self.sample(informer, engine, leadership) }
       defer { group.cancelAll() }
       // `announce` is the only one that ends by itself.
       while try await group.next() != nil {}
@@ -232,8 +232,7 @@ package final class FleetCoordinator: FleetReports, FleetOrders, LeaderTask {
   // MARK: Sampling
 
   private func sample(
-    _ informer: BudgetInformer, _ engine: CoordinatorEngine, _ mayAct: @Sendable () -> Bool,
-    _ wake: @Sendable (ObjectKey) -> Void
+    _ informer: BudgetInformer, _ engine: CoordinatorEngine, _ leadership: Leadership
   ) async throws {
     while true {
       await engine.followWallClock()
@@ -244,7 +243,8 @@ package final class FleetCoordinator: FleetReports, FleetOrders, LeaderTask {
         state.snapshot = snapshot
         return Self.noteAnswers(report, &state.answered)
       }
-      for key in woken { wake(key) }
+      for key in woken { leadership.wake(key) }
+      await forgetLost(report, engine, leadership)
       registry.set(CoordinationMetrics.workers, to: Double(report.workers.count(where: \.isConnected)))
       registry.set(CoordinationMetrics.learning, to: report.isLearning ? 1 : 0)
       for budget in budgets {
@@ -252,10 +252,24 @@ package final class FleetCoordinator: FleetReports, FleetOrders, LeaderTask {
           $0.key.modelGroup == ResolvedBudget.modelGroup(of: budget.key) && $0.key.speed.isEmpty
         }
         if let group { measure(group.report, of: budget.key) }
-        if mayAct() { await write(budget, group?.report) }
+        if leadership.mayAct() { await write(budget, group?.report) }
       }
       try await waitForNext()
     }
+  }
+
+  /// A lost worker's share is kept free, since it may be alive; not when its pod is gone.
+  private func forgetLost(_ report: CoordinatorReport, _ engine: CoordinatorEngine, _ leadership: Leadership) async {
+    guard configuration.followsPods else { return }
+    let gone = report.workers.filter { worker in
+      guard !worker.isConnected else { return false }
+      let identity = worker.identity
+      guard let uid = leadership.podUID(ObjectKey(namespace: identity.namespace, name: identity.pod)) else {
+        return true
+      }
+      return !identity.uid.isEmpty && uid != identity.uid
+    }
+    if !gone.isEmpty { await engine.forgetLost(gone.map(\.identity.client)) }
   }
 
   private func waitForNext() async throws {

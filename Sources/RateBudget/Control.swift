@@ -91,6 +91,7 @@ struct RampLimiter: Sendable {
   private var start: Int64 = 0
   private var divisor: Int64 = 1
   private var lastRefusal: BudgetTime?
+  private var adopted: Int64 = 0
   /// The allowed rate, in micro-units a minute.
   private(set) var ceiling: Int64 = 0
 
@@ -120,6 +121,14 @@ struct RampLimiter: Sendable {
     let reach = peak.scaled(by: million + slope, over: million).addingSaturated(base)
     ceiling = max(min(grown, reach), max(base, peak))
     start = max(start, min(base, ceiling))
+  }
+
+  /// Notes that a client that was at work before this process's time was held to `rate`: what all of them had together
+  /// was reached, so that growth goes on from there.
+  mutating func adopt(_ rate: Int64) {
+    adopted = adopted.addingSaturated(max(rate, 0))
+    let place = Int(minute % 10)
+    peaks[place] = max(peaks[place], adopted)
   }
 
   /// Halves the slope: upstream has refused the growth. A grace of ten minutes without refusals doubles it again.

@@ -54,6 +54,7 @@ extension GroupBudget {
     let none = Share(
       rates: .zero, floor: .zero, lease: configuration.shareLease, decay: configuration.shareDecay)
     if connections[client] == nil {
+      adoptRamp(share, outstanding, now: now)
       connections[client] = Connection(fleet: fleet, policy: SharePolicy(share: share ?? none))
     } else if let share {
       connections[client]?.policy.tell(share)
@@ -64,6 +65,16 @@ extension GroupBudget {
     for grant in outstanding { adopt(grant, charging: false, now: now) }
     steer(now: now)
     wakeAt = now
+  }
+
+  /// After a failover the use of before is no growth. Which rate it had can't be told; a client that brings open grants
+  /// was at work, and its share is what it was held to.
+  private mutating func adoptRamp(_ share: Share?, _ outstanding: [AdoptedGrant], now: BudgetTime) {
+    guard isLearning(at: now), let share, !outstanding.isEmpty else { return }
+    for index in lanes.indices {
+      guard let limit = lanes[index].limit else { continue }
+      lanes[index].ramp.adopt(min(share.rates[lanes[index].dimension], limit))
+    }
   }
 
   /// Notes that a client's stream is lost. Its waiting requests are cancelled (it goes on alone), its grants stay, and

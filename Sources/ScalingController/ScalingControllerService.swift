@@ -211,9 +211,9 @@ package final class ScalingControllerService: Service {
     queues.begin(runner, keys: autoscalers.store.keys)
     defer { queues.end() }
     try await withThrowingTaskGroup(of: Void.self) { group in
-      for task in leaderTasks {
-        group.addTask { try await task.lead(mayAct: mayAct) { runner.add($0) } }
-      }
+      let pods = self.pods.store
+      let leadership = Leadership(mayAct: mayAct, wake: { runner.add($0) }, podUID: { pods[$0].map { "\($0.uid)" } })
+      for task in leaderTasks { group.addTask { try await task.lead(leadership) } }
       group.addTask { await runner.run() }
       // A leader task ends by an error only, the queue with the leadership: either ends all.
       defer { group.cancelAll() }

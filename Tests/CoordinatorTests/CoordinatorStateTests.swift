@@ -181,6 +181,30 @@ import Testing
     #expect(state.nextDeadline(now: at(1)) <= at(6))
   }
 
+  @Test("What a lost worker may use is kept free until its pod has a new process, or is known to be gone")
+  func ghosts() {
+    var state = state(plain(requests: 6_000))
+    for (name, stream) in [("a", a), ("b", b)] {
+      join(&state, worker(name), stream)
+      _ = state.handle(asking([]), from: stream, now: .zero)
+    }
+    _ = state.advance(now: at(6))
+    state.disconnect(a, now: at(7))
+    state.forgetLost([worker("b").client], now: at(7))
+    #expect(state.report(now: at(7)).workers.count == 2, "a worker with a stream isn't forgotten")
+    _ = state.join(WorkerHello(identity: worker("a", incarnation: "2")), stream: StreamID(3), now: at(8))
+    #expect(state.report(now: at(8)).workers.map(\.identity.incarnation) == ["2", "1"])
+    #expect(
+      state.report(now: at(8)).groups.first?.report.clients == 1, "the new process hasn't spoken of the group yet")
+    // Two processes in one pod, both alive: neither takes the other's place.
+    _ = state.join(WorkerHello(identity: worker("b", incarnation: "2")), stream: StreamID(4), now: at(9))
+    #expect(state.report(now: at(9)).workers.count == 3)
+    state.disconnect(b, now: at(10))
+    state.forgetLost([worker("b").client], now: at(10))
+    #expect(state.report(now: at(10)).workers.count == 2)
+    #expect(state.report(now: at(10)).groups.first?.report.clients == 0)
+  }
+
   @Test("A successor learns for one lease: no more than what its workers bring, then everything")
   func learning() {
     var state = state(plain(requests: 6_000, burst: .seconds(1)), isSuccessor: true)

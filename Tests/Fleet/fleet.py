@@ -220,13 +220,17 @@ def measure(fleet: Fleet, warm_up: int, seconds: int) -> list[str]:
     fleet.kill(1)
     time.sleep(seconds - (time.monotonic() - begin))
     end = time.monotonic()
-    oracle = fleet.oracle(seconds)
+    oracle = fleet.oracle(warm_up + seconds)
     metrics = [get(fleet.health, "/metrics")] + [get(port, "/metrics") for port in fleet.ports.values()]
     controller = metrics[0]
     stop.set()
 
     pool = next(entry for entry in oracle["pools"] if entry["group"] == "claude-sonnet-4")
-    charged = sum(pool["inputTokensPerSecond"])
+    series = pool["inputTokensPerSecond"]
+    charged = sum(series[-seconds:])
+    tens = [sum(series[place : place + 10]) * 600 // INPUT_LIMIT for place in range(len(series) % 10, len(series), 10)]
+    print(f"use of the limit in percent, ten seconds each: {tens}", flush=True)
+    print("\n".join(line for line in controller.splitlines() if line.startswith("swarmscale_budget_") and ("foreign" in line or "waiting" in line or "admitted" in line)))
     use = charged / (INPUT_LIMIT * TARGET * seconds / 60)
     # The sidecars that were killed took their open requests with them; everything else must come to its end.
     peak = next(entry["inputTokens"] for entry in pool["peaks"] if entry["seconds"] == 60)

@@ -127,6 +127,29 @@ import Testing
     #expect(budget.shares(now: at(25)).count == 10)
   }
 
+  @Test(
+    "A fleet that was at work goes on at its rate after a failover; one that was idle grows by the ramp",
+    arguments: [true, false])
+  func rampAfterFailover(wasAtWork: Bool) {
+    var configuration = self.configuration
+    configuration.ramp = RampPolicy()
+    let (_, notices) = coordinator(pods: 20)
+    var budget = GroupBudget(configuration: configuration, now: .zero)
+    budget.startLearning(now: .zero)
+    for notice in notices {
+      let open = AdoptedGrant(request: request(1, client: notice.client, input: 1_000), age: .seconds(3))
+      budget.connect(
+        client: notice.client, fleet: "f", share: notice.share, outstanding: wasAtWork ? [open] : [], now: .zero)
+    }
+    for number in 0..<10_000 {
+      _ = budget.submit(request(UInt64(100 + number), client: "pod0", input: 1_000), now: .zero)
+    }
+    _ = budget.run(from: .zero, to: at(20))
+    let granted = budget.run(from: at(20), to: at(30)).count
+    // A second of the limit is 100 requests; the ramp begins at half of it.
+    #expect(wasAtWork ? granted >= 980 : granted < 700, "\(granted)")
+  }
+
   @Test("A new coordinator without any pod's memory still grants a little")
   func learningNeverStandsStill() {
     var budget = GroupBudget(configuration: configuration, now: .zero)

@@ -84,6 +84,12 @@ package actor CoordinatorEngine {
   /// Tells the budgets the time of day again; now and then, for their spend ceilings by the day.
   package func followWallClock() { state.setWallClock(clock.wall, now: clock.now) }
 
+  /// Forgets workers without a stream whose pods are known to be gone.
+  package func forgetLost(_ clients: [String]) {
+    state.forgetLost(clients, now: clock.now)
+    signal.signal()
+  }
+
   /// Lets a group go on after a pause that money has caused.
   package func resume(_ key: GroupKey) {
     state.resume(key, now: clock.now)

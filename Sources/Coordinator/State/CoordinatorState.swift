@@ -67,6 +67,7 @@ package struct CoordinatorState: Sendable {
     } else if sessions[client] == nil, sessions.count >= configuration.sessionLimit {
       return [.close(stream, .tooManyWorkers(limit: configuration.sessionLimit))]
     }
+    forgetPredecessors(of: hello.identity, now: now)
     var session = sessions[client] ?? Session(identity: hello.identity)
     session.identity = hello.identity
     session.stream = stream
@@ -100,8 +101,27 @@ package struct CoordinatorState: Sendable {
 
   private mutating func leave(_ stream: StreamID, now: BudgetTime) {
     guard let client = streams.removeValue(forKey: stream) else { return }
+    forget(client, now: now)
+  }
+
+  /// Forgets a worker that is gone for good: its share is free.
+  private mutating func forget(_ client: String, now: BudgetTime) {
     for key in sessions[client]?.groups ?? [] { _ = budgets.with(key) { $0.remove(client: client, now: now) } }
     sessions[client] = nil
+  }
+
+  /// A process that begins in a pod follows one that ended there: what that one may use alone needn't be kept free.
+  private mutating func forgetPredecessors(of identity: WorkerIdentity, now: BudgetTime) {
+    let gone = sessions.filter { client, session in
+      session.stream == nil && client != identity.client && session.identity.pod == identity.pod
+        && session.identity.namespace == identity.namespace
+    }
+    for client in gone.keys.sorted() { forget(client, now: now) }
+  }
+
+  /// Forgets workers without a stream whose pods are known to be gone, by client; those with one stay.
+  package mutating func forgetLost(_ clients: [String], now: BudgetTime) {
+    for client in clients where sessions[client]?.stream == nil { forget(client, now: now) }
   }
 
   private mutating func connect(
@@ -246,10 +266,7 @@ package struct CoordinatorState: Sendable {
     }
     for stream in streams.keys.sorted() { effects.append(.tell(stream, .lease(configuration.lease))) }
     let gone = sessions.filter { $0.value.lostAt.map { now - $0 > configuration.forgetAfter } ?? false }
-    for client in gone.keys.sorted() {
-      for key in gone[client]?.groups ?? [] { _ = budgets.with(key) { $0.remove(client: client, now: now) } }
-      sessions[client] = nil
-    }
+    for client in gone.keys.sorted() { forget(client, now: now) }
   }
 
   /// When `advance` has something to do next.

@@ -28,11 +28,27 @@ package protocol FleetOrders: Sendable {
 /// What runs as long as this process leads, beside the passes over autoscalers.
 package protocol LeaderTask: Sendable {
   /// Runs until the task is cancelled; an error ends the controller.
-  ///
-  /// - Parameters:
-  ///   - mayAct: Whether this process (still) leads: nothing may be written when it doesn't.
-  ///   - wake: Asks for a pass over an autoscaler at once, because what it goes by has changed.
-  func lead(mayAct: @escaping @Sendable () -> Bool, wake: @escaping @Sendable (ObjectKey) -> Void) async throws
+  func lead(_ leadership: Leadership) async throws
+}
+
+/// What a leader's task gets from the controller.
+package struct Leadership: Sendable {
+  /// Whether this process (still) leads: nothing may be written when it doesn't.
+  package var mayAct: @Sendable () -> Bool
+  /// Asks for a pass over an autoscaler at once, because what it goes by has changed.
+  package var wake: @Sendable (ObjectKey) -> Void
+  /// The uid of the pod of a name, as the cache has it; nil: there is none.
+  package var podUID: @Sendable (ObjectKey) -> String?
+
+  /// Makes a leadership.
+  package init(
+    mayAct: @escaping @Sendable () -> Bool, wake: @escaping @Sendable (ObjectKey) -> Void,
+    podUID: @escaping @Sendable (ObjectKey) -> String?
+  ) {
+    self.mayAct = mayAct
+    self.wake = wake
+    self.podUID = podUID
+  }
 }
 
 extension BudgetReport {
