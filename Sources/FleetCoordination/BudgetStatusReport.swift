@@ -47,7 +47,7 @@ package enum BudgetStatusReport {
         rate: count(report, .rate), ramp: count(report, .ramp), spend: count(report, .spend),
         overloaded: count(report, .overloaded)),
       spend: APIBudget.SpendStatus(
-        lastHourUSD: Quantity(microDollars: report.spentLastHour), todayUSD: Quantity(microDollars: report.spentToday)),
+        lastHourUSD: dollars(report.spentLastHour), todayUSD: dollars(report.spentToday)),
       clients: Int32(clamping: report.clients), summary: summary(report),
       conditions: [
         condition(
@@ -123,6 +123,12 @@ package enum BudgetStatusReport {
   }
 
   private static func percent(_ partsPerMillion: Int64) -> Int32 { Int32(clamping: (partsPerMillion + 5_000) / 10_000) }
+
+  /// Dollars and cents, rounded down. A quantity's own form would be 9338601u.
+  static func dollars(_ microDollars: Int64) -> String {
+    let cents = max(microDollars, 0) / 10_000
+    return "\(cents / 100).\(cents % 100 < 10 ? "0" : "")\(cents % 100)"
+  }
 
   private static func count(_ report: GroupReport, _ kind: RejectionKind) -> Int32 {
     report.rejections.indices.contains(kind.rawValue) ? Int32(clamping: report.rejections[kind.rawValue]) : 0

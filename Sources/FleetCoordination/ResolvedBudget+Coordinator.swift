@@ -58,7 +58,4 @@ extension Quantity {
     let (quotient, rest) = nanoUnits.quotientAndRemainder(dividingBy: 1_000)
     return Int64(clamping: rest > 0 ? quotient + 1 : quotient)
   }
-
-  /// The dollars of so many micro-dollars.
-  init(microDollars: Int64) { self.init(nanoUnits: Int128(microDollars) * 1_000) }
 }

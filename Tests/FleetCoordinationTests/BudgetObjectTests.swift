@@ -59,6 +59,10 @@ import Testing
     }
     let report = try #require(fleet.state.report(now: fleet.now).groups.first?.report)
     let status = BudgetStatusReport.status(of: object, report: report, now: start)
+    #expect(
+      [0, 9_999, 10_000, 9_338_601, 100_000_000].map(BudgetStatusReport.dollars) == [
+        "0.00", "0.00", "0.01", "9.33", "100.00",
+      ])
     #expect(status.observedGeneration == 3 && status.clients == 1)
     let requests = try #require(status.dimensions?.first { $0.name?.known == .requests })
     #expect(requests.limit == Quantity(60) && requests.source?.known == .spec)

@@ -223,13 +223,13 @@ extension APIBudget {
 
   /// What was spent, in US dollars.
   package struct SpendStatus: Hashable, Sendable, Codable {
-    /// In the last hour.
-    package var lastHourUSD: Quantity?
-    /// Since midnight UTC.
-    package var todayUSD: Quantity?
+    /// In the last hour, such as "12.34".
+    package var lastHourUSD: String?
+    /// Since midnight UTC, such as "12.34".
+    package var todayUSD: String?
 
     /// Makes a value; what is left out is absent from the JSON.
-    package init(lastHourUSD: Quantity? = nil, todayUSD: Quantity? = nil) {
+    package init(lastHourUSD: String? = nil, todayUSD: String? = nil) {
       self.lastHourUSD = lastHourUSD
       self.todayUSD = todayUSD
     }
