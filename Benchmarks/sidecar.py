@@ -152,15 +152,26 @@ class Bench:
              "--listen", f"127.0.0.1:{self.via}", "--log-level", "warning"], arguments.sidecar_core)
         wait_for_port(self.via, self.sidecar.process)
 
+    def relay(self) -> tuple[Child, int]:
+        """Starts something on the sidecar's core that only passes bytes on."""
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            port: int = free.getsockname()[1]
+        relay = self._start([str(self.arguments.tools), "relay", "--port", str(port), "--to", str(self.direct)],
+                            self.arguments.sidecar_core)
+        wait_for_port(port, relay.process)
+        return relay, port
+
     def _start(self, arguments: list[str], core: int, **options: Any) -> Child:
         child = Child(arguments, core, self.arguments.nice, **options)
         self.children.append(child)
         return child
 
     def load(self, *options: str) -> Child:
-        """Starts a load."""
+        """Starts a load; through the sidecar unless the options say otherwise."""
+        via = () if "--via" in options else ("--via", str(self.via))
         return self._start(
-            [str(self.arguments.tools), "load", "--direct", str(self.direct), "--via", str(self.via), *options],
+            [str(self.arguments.tools), "load", "--direct", str(self.direct), *via, *options],
             self.arguments.other_core, stdout=subprocess.PIPE)
 
     def measure(self, *options: str) -> tuple[dict[str, Any], float]:
@@ -209,6 +220,14 @@ def latency(bench: Bench, facts: Table) -> Table:
         sent = rate * per_part * arguments.rounds
         facts.add(f"{rate:,} requests/s: CPU of the sidecar; errors",
                   f"{1e6 * cpu / sent:.0f} µs a request, {100 * cpu * rate / sent:.0f} % of a core; {errors}", "0 errors")
+    # What any process in between costs on this machine, without any work of the sidecar.
+    rate = max(arguments.rates)
+    say(f"{rate} requests/s through a relay that does nothing")
+    relay, port = bench.relay()
+    measured, _ = bench.measure(
+        "--rate", str(rate), "--body-bytes", str(arguments.body_bytes), *shape, "--via", str(port))
+    relay.kill()
+    add_latency(table, f"{rate:,} requests/s, bare relay instead", measured, False)
     events = arguments.streams * arguments.pace
     say(f"{arguments.streams} streams × {arguments.pace} events/s")
     measured, cpu = bench.measure("--streams", str(arguments.streams), "--pace", str(arguments.pace), *shape)

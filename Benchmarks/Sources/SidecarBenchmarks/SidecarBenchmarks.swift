@@ -14,7 +14,7 @@ struct SidecarBenchmarks: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "SidecarBenchmarks",
     abstract: "Measure what the sidecar adds; build with -c release, and use Benchmarks/sidecar.py.",
-    subcommands: [UpstreamCommand.self, LoadCommand.self])
+    subcommands: [UpstreamCommand.self, LoadCommand.self, RelayCommand.self])
 }
 
 /// `upstream`: answers like the Messages API, at once.
