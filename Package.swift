@@ -220,6 +220,15 @@ let package = Package(
         .product(name: "GRPCNIOTransportHTTP2", package: "grpc-swift-nio-transport"),
       ],
       path: "Benchmarks/Sources/CoordinatorBenchmarks"),
+    .executableTarget(
+      name: "SidecarBenchmarks",
+      dependencies: [
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOHTTP1", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+      ],
+      path: "Benchmarks/Sources/SidecarBenchmarks"),
 
     // MARK: Tests
     .target(name: "TestSupport", dependencies: ["KubernetesCore"], path: "Tests/TestSupport"),

@@ -47,9 +47,12 @@ package enum HeaderValue {
 
   private static let months = ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"]
 
+  /// The text without blanks around it. By bytes, as each answer has a dozen of these headers.
   private static func trimmed(_ text: String) -> String {
-    let isSpace: (Character) -> Bool = { $0 == " " || $0 == "\t" }
-    return String(text.drop(while: isSpace).reversed().drop(while: isSpace).reversed())
+    let isWord: (UInt8) -> Bool = { $0 != 0x20 && $0 != 0x09 }
+    let bytes = text.utf8
+    guard let first = bytes.firstIndex(where: isWord), let last = bytes.lastIndex(where: isWord) else { return "" }
+    return String(text[first...last])
   }
 
   /// A decimal number times 10^scale; further digits are cut off. Held at the ends of the range.

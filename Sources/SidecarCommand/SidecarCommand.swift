@@ -131,6 +131,8 @@ package struct SidecarCommand: AsyncParsableCommand {
 
   package func run() async throws {
     CoreDumps.disable()
+    // A sidecar has a core at most to live on: with one loop, worker and upstream of a request are served without a hop.
+    NIOSingletons.groupLoopCountSuggestion = 1
     let clock = SystemClock()
     let logger = makeLogger(clock)
     let environment = try environment(logger)

@@ -44,7 +44,7 @@ struct Exchange {
       ("content-type", answer.type), ("content-length", String(answer.text.utf8.count)),
     ])
     if closing { headers.add(name: "connection", value: "close") }
-    try await writer.write(HTTPResponseHead(version: request.head.version, status: answer.status, headers: headers))
+    writer.write(HTTPResponseHead(version: request.head.version, status: answer.status, headers: headers))
     if request.head.method != .HEAD, !answer.text.isEmpty { try await writer.write(ByteBuffer(string: answer.text)) }
     try await writer.end()
   }
@@ -72,7 +72,7 @@ struct Exchange {
 
   private func relay(_ response: ClaudeResponse) async throws -> Bool {
     let writer = ResponseWriter(channel: channel, clock: server.clock, isEventStream: response.isEventStream)
-    try await writer.write(head(response))
+    writer.write(head(response))
     if response.isEventStream {
       let (metrics, silence) = (server.metrics, server.configuration.pingAfter)
       try await withThrowingTaskGroup(of: Void.self) { group in

@@ -49,9 +49,11 @@ final class ResponseWriter: Sendable {
     state = Mutex(State(lastWrite: clock.now))
   }
 
-  /// Writes the head.
-  func write(_ head: HTTPResponseHead) async throws {
-    try await channel.writeAndFlush(ResponsePart.head(head)).get()
+  /// Writes the head, together with a body that is there already. It isn't waited for: what comes after it is, and fails
+  /// if this did.
+  func write(_ head: HTTPResponseHead) {
+    channel.write(ResponsePart.head(head), promise: nil)
+    channel.eventLoop.execute { [channel] in channel.flush() }
   }
 
   /// Writes a piece of the body and waits until it is with the network: upstream is read only as fast as that.

@@ -90,7 +90,10 @@ package final class SidecarServer: Sendable {
       try await listener.executeThenClose { connections in
         try await withThrowingDiscardingTaskGroup { group in
           for try await connection in connections {
-            group.addTask { await self.serve(connection) }
+            // On the connection's own thread: each hop to another one and back costs more than all the work on a request.
+            group.addTask(executorPreference: EventLoopTaskExecutor(connection.channel.eventLoop)) {
+              await self.serve(connection)
+            }
           }
         }
       }
