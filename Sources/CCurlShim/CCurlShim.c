@@ -11,7 +11,6 @@
 
 const long ccurl_global_default = CURL_GLOBAL_DEFAULT;
 const size_t ccurl_writefunc_pause = CURL_WRITEFUNC_PAUSE;
-const int ccurl_pause_receiving = CURLPAUSE_RECV;
 const int ccurl_pause_continue = CURLPAUSE_CONT;
 const size_t ccurl_error_size = CURL_ERROR_SIZE;
 

@@ -41,10 +41,9 @@ CURLcode ccurl_easy_getinfo_pointer(CURL *handle, CURLINFO info, void **value);
 // curl_multi_setopt for options that take a long.
 CURLMcode ccurl_multi_setopt_long(CURLM *handle, CURLMoption option, long value);
 
-// CURL_GLOBAL_DEFAULT, CURL_WRITEFUNC_PAUSE, CURLPAUSE_RECV, CURLPAUSE_CONT and CURL_ERROR_SIZE: macros whose form differs between versions.
+// CURL_GLOBAL_DEFAULT, CURL_WRITEFUNC_PAUSE, CURLPAUSE_CONT and CURL_ERROR_SIZE: macros whose form differs between versions.
 extern const long ccurl_global_default;
 extern const size_t ccurl_writefunc_pause;
-extern const int ccurl_pause_receiving;
 extern const int ccurl_pause_continue;
 extern const size_t ccurl_error_size;
 

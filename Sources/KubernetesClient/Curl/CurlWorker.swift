@@ -60,7 +60,6 @@ final class CurlWorker {
       if code != CURLM_OK { failAll(multiError(code)) }
       readMessages()
       expireDeadlines()
-      nudgeSilentTransfers()
       curl_multi_poll(multi, nil, 0, waitMilliseconds(), nil)
     }
     failAll(CurlLoop.shutDownError)
@@ -206,26 +205,9 @@ final class CurlWorker {
     }
   }
 
-  /// Makes libcurl look for what it may have read from the connection and kept.
-  ///
-  /// libcurl 7.88 (Debian 12) can leave the end of a response in its buffers when another stream of the same HTTP/2
-  /// connection ends meanwhile, and then waits for the socket although the server has said everything: one of six starts
-  /// with 10,000 pods stood still so, until something else came over the connection or the request's time was over. A
-  /// pause that is taken back at once makes it read without asking the socket; it does nothing else.
-  private func nudgeSilentTransfers() {
-    let now = now
-    for id in running.keys.sorted() {
-      guard let transfer = running[id], transfer.deadlines.takeNudge(now: now) else { continue }
-      curl_easy_pause(transfer.handle, ccurl_pause_receiving)
-      let code = curl_easy_pause(transfer.handle, ccurl_pause_continue)
-      if code != CURLE_OK { fail(transfer, code) }
-    }
-  }
-
-  /// The time until the next deadline or look, rounded up: waking too early would spin.
+  /// The time until the next deadline, rounded up: waking too early would spin.
   private func waitMilliseconds() -> Int32 {
-    let nudge = running.values.compactMap(\.deadlines.nextNudge).min()
-    guard let check = [nextDeadlineCheck, nudge].compactMap({ $0 }).min() else { return 60_000 }
+    guard let check = nextDeadlineCheck else { return 60_000 }
     let wait = max(.zero, min(check - now, Self.longestWait))
     return Int32((wait.nanosecondsClamped + 999_999) / 1_000_000)
   }

@@ -12,11 +12,6 @@ struct TransferDeadlines {
     case idle(Duration)
   }
 
-  /// How long a transfer is silent before libcurl is made to look for what it may have kept; doubled each time.
-  static let firstNudge = Duration.milliseconds(250)
-  /// The longest time between two such looks.
-  static let longestNudge = Duration.seconds(8)
-
   private let isStream: Bool
   private let timeout: Duration
   private let idleTimeout: Duration?
@@ -24,8 +19,6 @@ struct TransferDeadlines {
   private var lastActivity: MonotonicTime
   private var hasHead = false
   private var isPaused = false
-  private var nudgeAfter = Self.firstNudge
-  private var lastNudge: MonotonicTime
 
   /// Starts the clocks at `now`.
   init(mode: TransferMode, timeout: Duration, idleTimeout: Duration?, now: MonotonicTime) {
@@ -34,20 +27,17 @@ struct TransferDeadlines {
     self.idleTimeout = idleTimeout
     startedAt = now
     lastActivity = now
-    lastNudge = now
   }
 
   /// The head is there.
   mutating func receivedHead(now: MonotonicTime) {
     hasHead = true
-    receivedBytes(now: now)
+    lastActivity = now
   }
 
   /// Part of the body is there.
   mutating func receivedBytes(now: MonotonicTime) {
     lastActivity = now
-    lastNudge = now
-    nudgeAfter = Self.firstNudge
   }
 
   /// The consumer is slow: silence is no longer the server's fault.
@@ -58,18 +48,7 @@ struct TransferDeadlines {
   /// The consumer wants more: silence counts again from `now`.
   mutating func resumed(now: MonotonicTime) {
     isPaused = false
-    receivedBytes(now: now)
-  }
-
-  /// When libcurl is to look for what it may have kept; nil while the consumer is slow.
-  var nextNudge: MonotonicTime? { isPaused ? nil : lastNudge + nudgeAfter }
-
-  /// Whether it is time for that look at `now`, which then counts as made.
-  mutating func takeNudge(now: MonotonicTime) -> Bool {
-    guard let nextNudge, nextNudge <= now else { return false }
-    lastNudge = now
-    nudgeAfter = min(nudgeAfter * 2, Self.longestNudge)
-    return true
+    lastActivity = now
   }
 
   /// The next deadline; nil while nothing limits the transfer.
