@@ -198,6 +198,9 @@ package struct ControllerCommand: AsyncParsableCommand {
   }
 
   private static func refresh(_ registry: MetricsRegistry, _ statistics: CurlTransportStatistics) {
+    registry.set(ControllerMetrics.apiInFlight, to: Double(statistics.streamsInFlight), ["watch"])
+    registry.set(
+      ControllerMetrics.apiInFlight, to: Double(statistics.requestsInFlight - statistics.streamsInFlight), ["request"])
     registry.set(ControllerMetrics.apiConnections, to: Double(statistics.connectionsOpened))
     for (index, count) in statistics.responsesByClass.enumerated() {
       registry.set(ControllerMetrics.apiRequests, to: Double(count), ["\(index + 1)xx"])

@@ -31,7 +31,7 @@ struct CurlTransportTests {
         #expect(seen.headers["user-agent"] == "swarmscale/test")
         #expect(seen.headers["x-empty"] == "")
         #expect(seen.headers["content-type"] == "application/json")
-        #expect(seen.headers["accept-encoding"] == "gzip")
+        #expect(seen.headers["accept-encoding"] == "identity")
         #expect(seen.headers["authorization"] == nil)
       }
     }

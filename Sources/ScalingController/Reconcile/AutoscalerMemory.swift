@@ -63,8 +63,12 @@ package final class AutoscalerMemories: Sendable {
   /// The memory of `autoscaler`; restored from its status when there is none, or it belonged to another object.
   package func take(_ autoscaler: SwarmAutoscaler) -> AutoscalerMemory {
     let key = autoscaler.metadata.key
-    if let found = memories.withLock({ $0[key] })?.memory, found.uid == autoscaler.metadata.uid { return found }
-    return AutoscalerMemory(restoring: autoscaler)
+    guard var found = memories.withLock({ $0[key] })?.memory, found.uid == autoscaler.metadata.uid else {
+      return AutoscalerMemory(restoring: autoscaler)
+    }
+    // What was written has come back by the watch: equal, but another copy. One of them is enough.
+    if let status = autoscaler.status, status == found.status { found.status = status }
+    return found
   }
 
   /// Keeps a memory.

@@ -36,6 +36,8 @@ package enum ControllerMetrics {
   package static let queueOldestSeconds = "swarmscale_queue_oldest_seconds"
   /// Requests to the Kubernetes API by status class.
   package static let apiRequests = "swarmscale_kubernetes_requests_total"
+  /// Requests that wait for their answer, and watches.
+  package static let apiInFlight = "swarmscale_kubernetes_requests_in_flight"
   /// Connections opened to the Kubernetes API.
   package static let apiConnections = "swarmscale_kubernetes_connections_total"
 
@@ -64,6 +66,7 @@ package enum ControllerMetrics {
     .init(queueDepth, .gauge, help: "Autoscalers that wait for a worker."),
     .init(queueOldestSeconds, .gauge, help: "How long the first autoscaler in the queue has waited."),
     .init(apiRequests, .counter, labels: ["class"], help: "Requests to the Kubernetes API by class of answer."),
+    .init(apiInFlight, .gauge, labels: ["kind"], help: "Requests to the Kubernetes API without an end yet."),
     .init(apiConnections, .counter, help: "Connections opened to the Kubernetes API."),
   ]
 }
