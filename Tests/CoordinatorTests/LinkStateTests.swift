@@ -233,7 +233,7 @@ import Testing
   @Test("The first group that names a model counts, with its organisation; a new coordinator's groups replace the old")
   func plan() {
     var link = Self.link()
-    #expect(link.plan.group(model: "claude-sonnet-5", speed: "").modelGroup == "claude-sonnet-5")
+    #expect(link.plan.group(model: "claude-sonnet-5", speed: "").modelGroup == "team/models/claude-sonnet-5")
     let other = Self.group("other", "gpt-*")
     link.welcomed(
       Self.welcome(other, Self.group("claude", "claude-*", organization: "org"), Self.group("all")), now: .zero)
@@ -298,13 +298,13 @@ import Testing
     var link = Self.link()
     link.welcomed(Self.welcome(), now: .zero)
     _ = Self.ask(&link, 1)
-    #expect(link.takeOutgoing(now: .zero)?.requests.map(\.group.modelGroup) == ["claude-sonnet-5"])
+    #expect(link.takeOutgoing(now: .zero)?.requests.map(\.group.modelGroup) == ["team/models/claude-sonnet-5"])
     var frame = CoordinatorFrame()
     frame.groups = [Self.group("claude", "claude-*")]
     #expect(link.received(frame, now: at(1)).isEmpty)
     let moved = link.takeOutgoing(now: at(1))
     #expect(moved?.requests.map(\.group.modelGroup) == ["claude"])
-    #expect(moved?.cancellations.map(\.group.modelGroup) == ["claude-sonnet-5"])
+    #expect(moved?.cancellations.map(\.group.modelGroup) == ["team/models/claude-sonnet-5"])
     // Told again, it stays where it is.
     _ = link.received(frame, now: at(2))
     #expect(link.takeOutgoing(now: at(2)) == nil)

@@ -35,6 +35,9 @@ package struct BudgetPlan: Hashable, Sendable {
   package var entries: [Entry]
   /// How the budgets of models are run that no entry names: each model has its own, with limits learned from headers.
   package var fallback: BudgetConfiguration
+  /// What stands before a model's name in the name of its own budget. Workers of different namespaces may use different
+  /// organisations: what one learns of a model isn't true for all.
+  package var scope = ""
 
   /// Makes a plan; without entries every model has its own budget.
   package init(_ entries: [Entry] = [], fallback: BudgetConfiguration = BudgetConfiguration()) {
@@ -47,7 +50,7 @@ package struct BudgetPlan: Hashable, Sendable {
     let entry =
       model.isEmpty
       ? entries.first : entries.first { $0.models.isEmpty || $0.models.contains { $0.matches(model) } }
-    let name = entry?.name ?? (model.isEmpty ? "unknown" : String(model.prefix(Self.longestModel)))
+    let name = entry?.name ?? scope + (model.isEmpty ? "unknown" : String(model.prefix(Self.longestModel)))
     return GroupKey(
       organization: entry?.organization ?? "", workspace: entry?.workspace ?? "", modelGroup: name,
       speed: speed == "fast" ? "fast" : "")

@@ -95,6 +95,7 @@ package struct LinkState: Sendable {
   package internal(set) var configured: [GroupConfiguration] = [] {
     didSet {
       plan = configured.isEmpty ? BudgetPlan() : BudgetPlan(groups: configured, fallback: configuration.defaults)
+      plan.scope = Self.scope(of: identity)
     }
   }
   /// Which model draws on which group.
@@ -123,7 +124,11 @@ package struct LinkState: Sendable {
     self.identity = identity
     self.configuration = configuration
     generator = LinkGenerator(state: seed)
+    plan.scope = Self.scope(of: identity)
   }
+
+  /// Not the name of a configured group, since no object's name has a slash.
+  private static func scope(of identity: WorkerIdentity) -> String { "\(identity.namespace)/models/" }
 
   // MARK: The gateway's side
 
