@@ -58,9 +58,13 @@ struct CoordinatorBenchmarks: AsyncParsableCommand {
 
   /// Limits so wide that nothing waits.
   static var wide: BudgetConfiguration {
-    BudgetConfiguration(
+    var budget = BudgetConfiguration(
       limits: PerDimension(
-        requests: 1_000_000_000, inputTokens: 1_000_000_000_000, inputTokensTotal: nil, outputTokens: nil), ramp: nil)
+        requests: 100_000_000, inputTokens: 100_000_000_000, inputTokensTotal: nil, outputTokens: 100_000_000_000),
+      ramp: nil)
+    // What isn't configured would be assumed small.
+    budget.assumedLimits = PerDimension(repeating: nil)
+    return budget
   }
 
   /// Request, grant and settlement in the state machine, without wire or network.
