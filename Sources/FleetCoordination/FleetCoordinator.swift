@@ -161,8 +161,8 @@ package final class FleetCoordinator: FleetReports, FleetOrders, LeaderTask {
       configuration.server, engine: engine, authenticator: authenticator, clock: clock)
     state.withLock { $0.engine = engine }
     try await withThrowingTaskGroup(of: Void.self) { group in
-      group.addTask { try await server.run() }
-      group.addTask { try await self.announce(server) }
+      group.addTask { try await self.serve(server) }
+      group.addTask { await self.announce(server) }
       group.addTask { try await self.follow(informer, changed, engine) }
       group.addTask { try await self.sample(informer, engine, leadership) }
       defer { group.cancelAll() }
@@ -187,8 +187,25 @@ package final class FleetCoordinator: FleetReports, FleetOrders, LeaderTask {
     }
   }
 
-  private func announce(_ server: CoordinatorServer) async throws {
-    let port = try await server.port
+  private func serve(_ server: CoordinatorServer) async throws {
+    do {
+      try await server.run()
+    } catch let error as CancellationError {
+      throw error
+    } catch {
+      if Task.isCancelled { throw CancellationError() }
+      let place = "\(configuration.server.host):\(configuration.server.port)"
+      throw KubernetesError(
+        .misconfigured,
+        "the coordinator can't serve at \(place): \(error). Check that nothing else listens there "
+          + "(--coordinator-listen), and that --coordinator-certificate and --coordinator-key name a pair in PEM that can be "
+          + "read.")
+    }
+  }
+
+  private func announce(_ server: CoordinatorServer) async {
+    // A server that can't listen says why itself.
+    guard let port = try? await server.port else { return }
     let waiters = state.withLock { state in
       state.port = port
       defer { state.portWaiters = [] }
