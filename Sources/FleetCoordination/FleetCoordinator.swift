@@ -57,6 +57,10 @@ package final class FleetCoordinator: FleetReports, FleetOrders, LeaderTask {
     /// The autoscalers with a drain that was answered, so that news of one is noticed.
     var answered: [String: Int] = [:]
     var written: [ObjectKey: (status: APIBudget.Status, at: MonotonicTime)] = [:]
+    /// When a budget's status couldn't be written last.
+    var failed: [ObjectKey: MonotonicTime] = [:]
+    /// The budgets that have series.
+    var measured: Set<ObjectKey> = []
   }
 
   private typealias BudgetInformer = Informer<JSONInformerCodec<APIBudget>>
@@ -136,7 +140,7 @@ package final class FleetCoordinator: FleetReports, FleetOrders, LeaderTask {
       transport: transport, codec: JSONInformerCodec(), selection: .init(namespace: configuration.namespace),
       time: time, logger: logger
     ) { _ in changed.signal() }
-    defer { state.withLock { $0 = State(portWaiters: $0.portWaiters) } }
+    defer { endLeading() }
     try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask { try await informer.run() }
       group.addTask { try await self.coordinate(informer, changed, leadership) }
@@ -144,6 +148,22 @@ package final class FleetCoordinator: FleetReports, FleetOrders, LeaderTask {
       // The informer returns when the process is asked to end; workers are served until the last pass is made.
       while try await group.next() != nil {}
     }
+  }
+
+  /// Who doesn't lead knows nothing, and shows nothing.
+  private func endLeading() {
+    let measured = state.withLock { state in
+      let measured = state.measured
+      state = State(portWaiters: state.portWaiters)
+      return measured
+    }
+    for key in measured { removeSeries(of: key) }
+    registry.set(CoordinationMetrics.workers, to: 0)
+    registry.set(CoordinationMetrics.learning, to: 0)
+  }
+
+  private func removeSeries(of key: ObjectKey) {
+    registry.removeSeries(withLabelPrefix: [key.namespace, key.name], of: CoordinationMetrics.families)
   }
 
   private func coordinate(
@@ -235,13 +255,13 @@ package final class FleetCoordinator: FleetReports, FleetOrders, LeaderTask {
       await engine.configure(coordinatorConfiguration(budgets))
       let known = Set(budgets.map(\.key))
       let gone = state.withLock { state in
-        let gone = state.written.keys.filter { !known.contains($0) }
-        for key in gone { state.written[key] = nil }
+        state.written = state.written.filter { known.contains($0.key) }
+        state.failed = state.failed.filter { known.contains($0.key) }
+        let gone = state.measured.subtracting(known)
+        state.measured.subtract(gone)
         return gone
       }
-      for key in gone {
-        registry.removeSeries(withLabelPrefix: [key.namespace, key.name])
-      }
+      for key in gone { removeSeries(of: key) }
       sampleNow.signal()
     }
   }
@@ -314,6 +334,7 @@ package final class FleetCoordinator: FleetReports, FleetOrders, LeaderTask {
   }
 
   private func measure(_ report: GroupReport, of key: ObjectKey) {
+    state.withLock { _ = $0.measured.insert(key) }
     let labels = [key.namespace, key.name]
     for dimension in report.dimensions {
       let labels = labels + ["\(dimension.dimension)"]
@@ -337,7 +358,8 @@ package final class FleetCoordinator: FleetReports, FleetOrders, LeaderTask {
   /// Writes the status when it says something new: a condition at once, numbers now and then.
   private func write(_ budget: BudgetObject, _ report: GroupReport?) async {
     let now = time.monotonicNow
-    let written = state.withLock { $0.written[budget.key] }
+    let (written, failed) = state.withLock { ($0.written[budget.key], $0.failed[budget.key]) }
+    if let failed, now - failed < configuration.statusEvery { return }
     var budget = budget
     // What we wrote last may not have come back by the watch yet.
     if let written { budget.object.status = written.status }
@@ -357,14 +379,19 @@ package final class FleetCoordinator: FleetReports, FleetOrders, LeaderTask {
         WriteOptions(fieldManager: configuration.fieldManager, priority: .status))
       _ = try await client.raw(request)
       registry.increment(CoordinationMetrics.statusWrites, ["success"])
-      state.withLock { $0.written[budget.key] = (status, now) }
+      state.withLock { state in
+        state.written[budget.key] = (status, now)
+        state.failed[budget.key] = nil
+      }
       if isUrgent { tell(budget.key, status, old) }
     } catch let error as KubernetesError where error.code == .notFound {
       return
     } catch {
       registry.increment(CoordinationMetrics.statusWrites, ["failure"])
-      logger.debug(
-        "a budget's status can't be written", metadata: ["budget": "\(budget.key)", LogKey.error: "\(error)"])
+      state.withLock { $0.failed[budget.key] = now }
+      logger.log(
+        level: failed == nil ? .warning : .debug, "a budget's status can't be written; it is tried again",
+        metadata: ["budget": "\(budget.key)", LogKey.error: "\(error)"])
     }
   }
 

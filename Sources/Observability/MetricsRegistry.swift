@@ -111,10 +111,12 @@ package final class MetricsRegistry: Sendable {
     state.withLock { _ = $0.samples[name]?.removeValue(forKey: labels) }
   }
 
-  /// Forgets every sample whose labels begin with `prefix`: an object that is gone must not haunt the graphs.
-  package func removeSeries(withLabelPrefix prefix: [String]) {
+  /// Forgets every sample of `families` whose labels begin with `prefix`: an object that is gone must not haunt the graphs.
+  ///
+  /// The families are named because objects of two kinds may have one name.
+  package func removeSeries(withLabelPrefix prefix: [String], of families: [Family]) {
     state.withLock { state in
-      for name in state.samples.keys {
+      for name in families.lazy.map(\.name) {
         state.samples[name] = state.samples[name]?.filter { !$0.key.starts(with: prefix) }
       }
     }

@@ -48,12 +48,19 @@ import Testing
 
   @Test("Series of a removed object disappear, those of others stay")
   func removal() {
-    let registry = registry()
+    let kinds: [MetricsRegistry.Family] = [
+      .init("a_replicas", .gauge, labels: ["namespace", "name"], help: "Of one kind."),
+      .init("z_limit", .gauge, labels: ["namespace", "name", "dimension"], help: "Of another kind."),
+    ]
+    let registry = MetricsRegistry(kinds)
     registry.set("a_replicas", to: 1, ["ns", "gone"])
     registry.set("a_replicas", to: 2, ["ns", "kept"])
-    registry.removeSeries(withLabelPrefix: ["ns", "gone"])
+    registry.set("z_limit", to: 3, ["ns", "gone", "requests"])
+    registry.removeSeries(withLabelPrefix: ["ns", "gone"], of: [kinds[0]])
     #expect(registry.value("a_replicas", ["ns", "gone"]) == nil)
     #expect(registry.value("a_replicas", ["ns", "kept"]) == 2)
+    #expect(
+      registry.value("z_limit", ["ns", "gone", "requests"]) == 3, "an object of another kind with the same name stays")
   }
 
   @Test("A sample with the wrong number of labels or of another kind is refused, not stored")

@@ -43,7 +43,7 @@ package struct PassReporter: Sendable {
 
   /// Drops the series of an object that is gone.
   package func forget(_ key: ObjectKey) {
-    registry.removeSeries(withLabelPrefix: [key.namespace, key.name])
+    registry.removeSeries(withLabelPrefix: [key.namespace, key.name], of: ControllerMetrics.families)
   }
 
   // MARK: Log and events
