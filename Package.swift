@@ -18,7 +18,8 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-crypto", from: "4.0.0"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
     .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
-    .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0"),
+    // Without its default traits: no full Foundation, and so no ICU.
+    .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0", traits: []),
     .package(url: "https://github.com/grpc/grpc-swift-2", from: "2.4.3"),
     .package(url: "https://github.com/grpc/grpc-swift-nio-transport", from: "2.9.2"),
     .package(url: "https://github.com/grpc/grpc-swift-protobuf", from: "2.4.1"),
@@ -40,7 +41,8 @@ let package = Package(
 
     .systemLibrary(
       name: "CLibYAML", pkgConfig: "yaml-0.1", providers: [.apt(["libyaml-dev"]), .brew(["libyaml"])]),
-    .target(name: "YAML", dependencies: ["CLibYAML", "KubernetesCore"]),
+    .target(name: "YAML", dependencies: ["CLibYAML"]),
+    .target(name: "KubernetesYAML", dependencies: ["KubernetesCore", "YAML"]),
 
     // MARK: Kubernetes, over libcurl
     .systemLibrary(name: "CCurl", pkgConfig: "libcurl", providers: [.apt(["libcurl4-openssl-dev"]), .brew(["curl"])]),
@@ -49,7 +51,7 @@ let package = Package(
     .target(
       name: "KubernetesConfiguration",
       dependencies: [
-        "KubernetesCore", "KubernetesClient", "YAML",
+        "KubernetesCore", "KubernetesClient", "KubernetesYAML", "YAML",
         .product(name: "Subprocess", package: "swift-subprocess"),
         .product(name: "SystemPackage", package: "swift-system", condition: .when(platforms: [.linux])),
       ]),
@@ -100,7 +102,7 @@ let package = Package(
     .target(
       name: "MockClaudeCommand",
       dependencies: [
-        "KubernetesCore", "MockClaude", "MockClaudeServer", "YAML",
+        "KubernetesCore", "KubernetesYAML", "MockClaude", "MockClaudeServer", "YAML",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "UnixSignals", package: "swift-service-lifecycle"),
       ]),
@@ -180,7 +182,7 @@ let package = Package(
     .target(
       name: "UserCommands",
       dependencies: [
-        "KubernetesCore", "ScalingAPI", "ScalingDecision", "HPAReference", "YAML",
+        "KubernetesCore", "KubernetesYAML", "ScalingAPI", "ScalingDecision", "HPAReference", "YAML",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
 
@@ -246,7 +248,7 @@ let package = Package(
       name: "ObservabilityTests",
       dependencies: ["Observability", .product(name: "Logging", package: "swift-log")]),
     .testTarget(name: "KubernetesCoreTests", dependencies: ["KubernetesCore", "TestSupport"]),
-    .testTarget(name: "YAMLTests", dependencies: ["YAML", "KubernetesCore"]),
+    .testTarget(name: "YAMLTests", dependencies: ["KubernetesYAML", "YAML", "KubernetesCore"]),
     .testTarget(
       name: "KubernetesProtobufTests", dependencies: ["KubernetesProtobuf", "KubernetesCore", "TestSupport"]),
     .testTarget(
@@ -258,7 +260,7 @@ let package = Package(
     .testTarget(
       name: "KubernetesRuntimeTests",
       dependencies: ["KubernetesRuntime", "KubernetesCore", "KubernetesProtobuf", "TestSupport"]),
-    .testTarget(name: "ScalingAPITests", dependencies: ["ScalingAPI", "KubernetesCore", "TestSupport", "YAML"]),
+    .testTarget(name: "ScalingAPITests", dependencies: ["ScalingAPI", "KubernetesCore", "KubernetesYAML", "TestSupport", "YAML"]),
     .testTarget(
       name: "ScalingDecisionTests",
       dependencies: ["ScalingDecision", "ScalingObservation", "ScalingAPI", "KubernetesCore", "TestSupport"]),
@@ -327,7 +329,7 @@ let package = Package(
       ]),
     .testTarget(
       name: "UserCommandsTests",
-      dependencies: ["UserCommands", "ScalingDecision", "ScalingAPI", "KubernetesCore", "TestSupport", "YAML"]),
+      dependencies: ["UserCommands", "ScalingDecision", "ScalingAPI", "KubernetesCore", "KubernetesYAML", "TestSupport", "YAML"]),
     .testTarget(
       name: "HPAReferenceTests",
       dependencies: ["HPAReference", "ScalingAPI", "KubernetesCore", "TestSupport"],

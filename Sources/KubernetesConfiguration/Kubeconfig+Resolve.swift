@@ -1,5 +1,6 @@
 import KubernetesClient
 import KubernetesCore
+import KubernetesYAML
 import YAML
 
 extension Kubeconfig {

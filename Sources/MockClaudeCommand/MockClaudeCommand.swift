@@ -1,5 +1,6 @@
 package import ArgumentParser
 import KubernetesCore
+import KubernetesYAML
 import MockClaude
 import MockClaudeServer
 import UnixSignals

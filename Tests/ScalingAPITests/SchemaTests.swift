@@ -1,4 +1,5 @@
 import KubernetesCore
+import KubernetesYAML
 import ScalingAPI
 import Testing
 import YAML

@@ -15,13 +15,14 @@ import Testing
     "KubernetesCore": [],
     "KubernetesProtobuf": ["KubernetesCore", "SwiftProtobuf", "FoundationEssentials", "Foundation"],
     "CLibYAML": [],
-    "YAML": ["KubernetesCore", "CLibYAML"],
+    "YAML": ["CLibYAML"],
+    "KubernetesYAML": ["KubernetesCore", "YAML"],
     "KubernetesClient": [
       "KubernetesCore", "CCurl", "CCurlShim", "Synchronization", "FoundationEssentials", "Foundation", "Glibc", "Musl",
       "Darwin",
     ],
     "KubernetesConfiguration": [
-      "KubernetesCore", "KubernetesClient", "YAML", "Foundation", "FoundationEssentials", "Synchronization", "Glibc",
+      "KubernetesCore", "KubernetesClient", "KubernetesYAML", "YAML", "Foundation", "FoundationEssentials", "Synchronization", "Glibc",
       "Musl", "Darwin", "Subprocess", "System", "SystemPackage",
     ],
     "KubernetesRuntime": [
@@ -39,7 +40,7 @@ import Testing
     "MockClaude": ["FoundationEssentials", "Foundation"],
     "MockClaudeServer": ["MockClaude", "CZlib", "NIOCore", "NIOHTTP1", "NIOPosix", "Glibc", "Musl", "Darwin"],
     "MockClaudeCommand": [
-      "ArgumentParser", "KubernetesCore", "MockClaude", "MockClaudeServer", "UnixSignals", "YAML",
+      "ArgumentParser", "KubernetesCore", "KubernetesYAML", "MockClaude", "MockClaudeServer", "UnixSignals", "YAML",
       "FoundationEssentials", "Foundation",
     ],
     "mock-claude": ["ArgumentParser", "MockClaudeCommand"],
@@ -74,7 +75,7 @@ import Testing
       "FoundationEssentials", "Foundation", "Glibc", "Musl", "Darwin",
     ],
     "UserCommands": [
-      "ArgumentParser", "ScalingAPI", "ScalingDecision", "HPAReference", "KubernetesCore", "YAML", "Foundation",
+      "ArgumentParser", "ScalingAPI", "ScalingDecision", "HPAReference", "KubernetesCore", "KubernetesYAML", "YAML", "Foundation",
       "FoundationEssentials", "Glibc", "Musl", "Darwin",
     ],
     "swarmscale": ["ArgumentParser", "ControllerCommand", "UserCommands"],

@@ -1,5 +1,6 @@
 import Foundation
 import KubernetesCore
+import KubernetesYAML
 import Testing
 import YAML
 

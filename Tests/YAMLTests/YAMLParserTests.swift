@@ -1,4 +1,5 @@
 import KubernetesCore
+import KubernetesYAML
 import Testing
 
 @testable import YAML

@@ -1,4 +1,5 @@
 package import KubernetesCore
+import KubernetesYAML
 import ScalingAPI
 import YAML
 

@@ -1,4 +1,5 @@
 package import KubernetesCore
+package import YAML
 
 /// One document of a YAML or JSON file as JSON, with the lines in which its fields stand.
 package struct YAMLDocument: Sendable {
