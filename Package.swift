@@ -183,6 +183,7 @@ let package = Package(
       name: "UserCommands",
       dependencies: [
         "KubernetesCore", "KubernetesYAML", "ScalingAPI", "ScalingDecision", "HPAReference", "YAML",
+        .product(name: "SystemPackage", package: "swift-system", condition: .when(platforms: [.linux])),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
 
@@ -260,7 +261,8 @@ let package = Package(
     .testTarget(
       name: "KubernetesRuntimeTests",
       dependencies: ["KubernetesRuntime", "KubernetesCore", "KubernetesProtobuf", "TestSupport"]),
-    .testTarget(name: "ScalingAPITests", dependencies: ["ScalingAPI", "KubernetesCore", "KubernetesYAML", "TestSupport", "YAML"]),
+    .testTarget(
+      name: "ScalingAPITests", dependencies: ["ScalingAPI", "KubernetesCore", "KubernetesYAML", "TestSupport", "YAML"]),
     .testTarget(
       name: "ScalingDecisionTests",
       dependencies: ["ScalingDecision", "ScalingObservation", "ScalingAPI", "KubernetesCore", "TestSupport"]),
@@ -329,7 +331,9 @@ let package = Package(
       ]),
     .testTarget(
       name: "UserCommandsTests",
-      dependencies: ["UserCommands", "ScalingDecision", "ScalingAPI", "KubernetesCore", "KubernetesYAML", "TestSupport", "YAML"]),
+      dependencies: [
+        "UserCommands", "ScalingDecision", "ScalingAPI", "KubernetesCore", "KubernetesYAML", "TestSupport", "YAML",
+      ]),
     .testTarget(
       name: "HPAReferenceTests",
       dependencies: ["HPAReference", "ScalingAPI", "KubernetesCore", "TestSupport"],

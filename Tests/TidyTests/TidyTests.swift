@@ -22,7 +22,8 @@ import Testing
       "Darwin",
     ],
     "KubernetesConfiguration": [
-      "KubernetesCore", "KubernetesClient", "KubernetesYAML", "YAML", "Foundation", "FoundationEssentials", "Synchronization", "Glibc",
+      "KubernetesCore", "KubernetesClient", "KubernetesYAML", "YAML", "Foundation", "FoundationEssentials",
+      "Synchronization", "Glibc",
       "Musl", "Darwin", "Subprocess", "System", "SystemPackage",
     ],
     "KubernetesRuntime": [
@@ -75,8 +76,8 @@ import Testing
       "FoundationEssentials", "Foundation", "Glibc", "Musl", "Darwin",
     ],
     "UserCommands": [
-      "ArgumentParser", "ScalingAPI", "ScalingDecision", "HPAReference", "KubernetesCore", "KubernetesYAML", "YAML", "Foundation",
-      "FoundationEssentials", "Glibc", "Musl", "Darwin",
+      "ArgumentParser", "ScalingAPI", "ScalingDecision", "HPAReference", "KubernetesCore", "KubernetesYAML", "YAML",
+      "System", "SystemPackage", "FoundationEssentials", "Foundation", "Glibc", "Musl", "Darwin",
     ],
     "swarmscale": ["ArgumentParser", "ControllerCommand", "UserCommands"],
     "swarmscale-controller": ["ArgumentParser", "ControllerCommand"],

@@ -1,4 +1,8 @@
-import Foundation
+#if canImport(System)
+  import System
+#else
+  import SystemPackage
+#endif
 
 /// Where a command writes: the terminal, or a test.
 package struct CommandOutput {
@@ -17,7 +21,8 @@ package struct CommandOutput {
   package static var standard: CommandOutput {
     CommandOutput(
       write: { print($0) },
-      remark: { FileHandle.standardError.write(Data(($0 + "\n").utf8)) })
+      // A remark that can't be written is no reason to fail.
+      remark: { _ = try? FileDescriptor.standardError.writeAll(($0 + "\n").utf8) })
   }
 }
 

@@ -1,5 +1,10 @@
-import Foundation
 package import KubernetesCore
+
+#if canImport(System)
+  import System
+#else
+  import SystemPackage
+#endif
 
 /// Takes a stream of bytes apart into lines, holding no more than one line and one chunk.
 package struct LineReader {
@@ -66,40 +71,51 @@ package struct LineReader {
   }
 }
 
-/// A file or the standard input, opened for reading.
-package struct InputFile {
+/// A file or the standard input, opened for reading; a file is closed with the last reference.
+package final class InputFile {
   /// What it is called in messages.
   package let name: String
   /// How many bytes it has; nil when that isn't known (a pipe).
   package let size: Int?
-  private let handle: FileHandle
+  private let descriptor: FileDescriptor
 
   /// Opens a file; `-` is the standard input.
   package init(_ path: String) throws(KubernetesError) {
     if path == "-" {
       name = "standard input"
       size = nil
-      handle = .standardInput
+      descriptor = .standardInput
       return
     }
     name = path
     do {
-      handle = try FileHandle(forReadingFrom: URL(fileURLWithPath: path))
-      let attributes = try FileManager.default.attributesOfItem(atPath: path)
-      size = attributes[.type] as? FileAttributeType == .typeRegular ? attributes[.size] as? Int : nil
+      descriptor = try FileDescriptor.open(path, .readOnly)
+    } catch Errno.noSuchFileOrDirectory {
+      throw KubernetesError(.misconfigured, "\(path) doesn't exist.")
     } catch {
-      let exists = FileManager.default.fileExists(atPath: path)
-      throw KubernetesError(
-        .misconfigured, "\(path) \(exists ? "can't be read: \(error.localizedDescription)" : "doesn't exist").")
+      throw KubernetesError(.misconfigured, "\(path) can't be read: \(error).")
     }
+    // What can't be sought, a named pipe for one, has no known size.
+    if let end = try? descriptor.seek(offset: 0, from: .end), (try? descriptor.seek(offset: 0, from: .start)) != nil {
+      size = Int(end)
+    } else {
+      size = nil
+    }
+  }
+
+  deinit {
+    if descriptor != .standardInput { try? descriptor.close() }
   }
 
   /// The next bytes; nil at the end.
   package func chunk() throws(KubernetesError) -> [UInt8]? {
     do {
-      return try handle.read(upToCount: 1 << 20).flatMap { $0.isEmpty ? nil : [UInt8]($0) }
+      let bytes = try [UInt8](unsafeUninitializedCapacity: 1 << 20) { buffer, count in
+        count = try descriptor.read(into: UnsafeMutableRawBufferPointer(buffer))
+      }
+      return bytes.isEmpty ? nil : bytes
     } catch {
-      throw KubernetesError(.misconfigured, "\(name) can't be read: \(error.localizedDescription)")
+      throw KubernetesError(.misconfigured, "\(name) can't be read: \(error).")
     }
   }
 

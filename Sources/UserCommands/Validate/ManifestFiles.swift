@@ -1,5 +1,10 @@
-import Foundation
 import KubernetesCore
+
+#if canImport(FoundationEssentials)
+  import FoundationEssentials
+#else
+  import Foundation
+#endif
 
 /// The files that arguments name: files, folders with all files of the known endings below, and `-`.
 enum ManifestFiles {
@@ -8,11 +13,10 @@ enum ManifestFiles {
   /// The paths, folders replaced by their files in the order of their names.
   static func expand(_ arguments: [String]) -> [String] {
     arguments.flatMap { argument -> [String] in
-      var isFolder: ObjCBool = false
-      guard argument != "-", FileManager.default.fileExists(atPath: argument, isDirectory: &isFolder),
-        isFolder.boolValue
+      var isFolder = false
+      guard argument != "-", FileManager.default.fileExists(atPath: argument, isDirectory: &isFolder), isFolder,
+        let names = try? FileManager.default.subpathsOfDirectory(atPath: argument)
       else { return [argument] }
-      let names = FileManager.default.enumerator(atPath: argument)?.compactMap { $0 as? String } ?? []
       let base = argument.hasSuffix("/") ? String(argument.dropLast()) : argument
       return names.filter { name in
         let parts = name.split(separator: "/")
