@@ -142,7 +142,7 @@ let package = Package(
 
     // MARK: The controller
     .target(name: "CHeap"),
-    .target(name: "Observability", dependencies: [.product(name: "Logging", package: "swift-log")]),
+    .target(name: "Observability", dependencies: ["CHeap", .product(name: "Logging", package: "swift-log")]),
     .target(
       name: "ScalingController",
       dependencies: [
@@ -169,7 +169,7 @@ let package = Package(
     .target(
       name: "ControllerCommand",
       dependencies: [
-        "CHeap", "ControllerServer", "CoordinationProtocol", "Coordinator", "FleetCoordination", "KubernetesClient",
+        "ControllerServer", "CoordinationProtocol", "Coordinator", "FleetCoordination", "KubernetesClient",
         "KubernetesConfiguration", "KubernetesCore",
         "KubernetesRuntime", "Observability", "ScalingAPI", "ScalingController", "ScalingDecision",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),

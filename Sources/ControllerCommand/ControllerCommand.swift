@@ -55,7 +55,7 @@ package struct ControllerCommand: AsyncParsableCommand {
   }
 
   package func run() async throws {
-    Heap.keepSmall()
+    ProcessMemory.keepHeapSmall()
     CoreDumps.disable()
     let time = SystemTimeSource()
     let logger = makeLogger(time)
@@ -105,7 +105,8 @@ package struct ControllerCommand: AsyncParsableCommand {
     let controller = ScalingControllerService(
       transport: prioritizing, configuration: configuration, registry: registry, time: time, logger: logger,
       queryTransports: CurlQueryTransports(userAgent: "swarmscale/\(swarmscaleVersion)", time: time),
-      reports: coordinator, orders: coordinator, leaderTasks: coordinator.map { [$0] } ?? []
+      reports: coordinator, orders: coordinator, leaderTasks: coordinator.map { [$0] } ?? [],
+      onSynced: { ProcessMemory.releaseStartPages() }
     ) { pass in
       decisionLog?.append(pass)
     }

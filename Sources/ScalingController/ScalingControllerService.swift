@@ -51,6 +51,7 @@ package final class ScalingControllerService: Service {
   private let memories = AutoscalerMemories()
   private let prometheus: PrometheusSource
   private let registry: MetricsRegistry
+  private let onSynced: @Sendable () -> Void
   private let logger: Logger
   private let leaderTasks: [any LeaderTask]
   private let makeReconciler: @Sendable (@escaping @Sendable () -> Bool) -> AutoscalerReconciler
@@ -65,14 +66,17 @@ package final class ScalingControllerService: Service {
   ///   - reports: What a coordinator knows of budgets and workers; nil: none runs, and such metrics are unknown.
   ///   - orders: Who tells workers what a decision orders; nil: nobody can.
   ///   - leaderTasks: What else runs while this process leads.
+  ///   - onSynced: Called once, when the caches are filled for the first time.
   ///   - onPass: Sees every pass.
   package init(
     transport: any APITransport, configuration: Configuration, registry: MetricsRegistry, time: any TimeSource,
     logger: Logger, queryTransports: (any QueryTransportFactory)? = nil,
     reports: (any FleetReports)? = nil, orders: (any FleetOrders)? = nil, leaderTasks: [any LeaderTask] = [],
+    onSynced: @escaping @Sendable () -> Void = {},
     onPass: @escaping @Sendable (Pass) -> Void = { _ in }
   ) {
     self.configuration = configuration
+    self.onSynced = onSynced
     self.registry = registry
     self.logger = logger
     self.time = time
@@ -164,6 +168,10 @@ package final class ScalingControllerService: Service {
       group.addTask { try await self.autoscalers.run() }
       group.addTask { try await self.pods.run() }
       group.addTask { try await self.events.run() }
+      group.addTask {
+        try await self.waitForSync()
+        if !Task.isShuttingDownGracefully { self.onSynced() }
+      }
       group.addTask { try await self.act() }
       do {
         // At graceful shutdown each returns by itself; an error of one cancels the others.
@@ -188,16 +196,20 @@ package final class ScalingControllerService: Service {
     }
   }
 
-  /// Works on keys for as long as this process leads.
-  private func lead(_ mayAct: @escaping @Sendable () -> Bool) async throws {
+  /// Returns when both caches have been filled, or at graceful shutdown.
+  private func waitForSync() async throws {
     do {
       try await cancelWhenGracefulShutdown {
         try await self.autoscalers.waitForSync()
         try await self.pods.waitForSync()
       }
-    } catch is CancellationError where Task.isShuttingDownGracefully {
-      return
-    }
+    } catch is CancellationError where Task.isShuttingDownGracefully {}
+  }
+
+  /// Works on keys for as long as this process leads.
+  private func lead(_ mayAct: @escaping @Sendable () -> Bool) async throws {
+    try await waitForSync()
+    if Task.isShuttingDownGracefully { return }
     // What another leader has written since is in the objects, not in what we remember.
     memories.forgetAll()
     let reconciler = makeReconciler(mayAct)

@@ -161,6 +161,7 @@ package struct SidecarCommand: AsyncParsableCommand {
         configuration: .init(host: host, port: port), gateway: gateway, pool: pool, clock: clock, metrics: metrics,
         logger: logger)
       try announce(server, environment, logger)
+      ProcessMemory.releaseStartPages()
       try await membership.run { try await serve(server, signals, clock, logger) }
     } catch {
       try? await client.shutdown()

@@ -57,7 +57,7 @@ import Testing
       "SidecarServer", "SwarmCoordination", "UnixSignals", "YAML", "FoundationEssentials", "Foundation",
     ],
     "swarmscale-sidecar": ["ArgumentParser", "SidecarCommand"],
-    "Observability": ["Logging", "Synchronization", "Glibc", "Musl", "Darwin"],
+    "Observability": ["CHeap", "Logging", "Synchronization", "Glibc", "Musl", "Darwin"],
     "ScalingController": [
       "KubernetesCore", "KubernetesProtobuf", "KubernetesRuntime", "ScalingAPI", "ScalingDecision",
       "ScalingObservation", "Observability", "Logging", "ServiceLifecycle", "Synchronization", "FoundationEssentials",
@@ -70,7 +70,7 @@ import Testing
     ],
     "ControllerCommand": [
       "CoordinationProtocol", "Coordinator", "FleetCoordination",
-      "ArgumentParser", "CHeap", "ControllerServer", "KubernetesClient", "KubernetesConfiguration", "KubernetesCore",
+      "ArgumentParser", "ControllerServer", "KubernetesClient", "KubernetesConfiguration", "KubernetesCore",
       "KubernetesRuntime", "Logging", "Observability", "ScalingAPI", "ScalingController", "ScalingDecision",
       "ServiceLifecycle", "UnixSignals",
       "FoundationEssentials", "Foundation", "Glibc", "Musl", "Darwin",
