@@ -21,6 +21,9 @@ package struct ShareNotice: Hashable, Sendable {
   package var client: String
   /// What to tell.
   package var share: Share
+  /// Whether it is less, in any dimension, than what the client was told before. These go first: then what clients may
+  /// use adds up to no more than the budget at any time.
+  package var isCut: Bool
 }
 
 extension GroupBudget {
@@ -131,7 +134,7 @@ extension GroupBudget {
   }
 
   /// The shares to tell the connected clients, by name; call it every few seconds. Nothing while learning: clients keep
-  /// what they brought.
+  /// what they brought. Each counts from `noteTold`.
   ///
   /// Half of a fleet's part is split evenly among its clients, half of the budget by recent use, so that a busy pod
   /// isn't cut to the mean and an idle one can still begin. Together they never exceed the budget.
@@ -162,9 +165,15 @@ extension GroupBudget {
       }
       let share = Share(
         rates: rates, floor: floor, lease: configuration.shareLease, decay: configuration.shareDecay)
-      connections[name]?.policy.tell(share)
-      return ShareNotice(client: name, share: share)
+      let before = connections[name]?.policy.share.rates ?? .zero
+      let isCut = Dimension.allCases.contains { share.rates[$0] < before[$0] }
+      return ShareNotice(client: name, share: share, isCut: isCut)
     }
+  }
+
+  /// Notes that a client is told its share now.
+  package mutating func noteTold(_ notice: ShareNotice) {
+    connections[notice.client]?.policy.tell(notice.share)
   }
 
   /// What all connected clients together may use: the steady rates without ramps.

@@ -181,6 +181,52 @@ import Testing
     #expect(state.nextDeadline(now: at(1)) <= at(6))
   }
 
+  @Test("Many are told one after another within a second, those that lose something first; together never too much")
+  func round() {
+    var state = state(plain(requests: 60_000))
+    var told: [String: Int64] = [:]
+    var clients: [StreamID: String] = [:]
+    for index in 1...1_000 {
+      let stream = StreamID(UInt64(index))
+      clients[stream] = worker("p\(index)").client
+      join(&state, worker("p\(index)"), stream)
+      var frame = WorkerFrame()
+      frame.groups = [sonnet]
+      _ = state.handle(frame, from: stream, now: .zero)
+    }
+    var largest = 0
+    var leases = 0
+    func run(from begin: Double, to end: Double) {
+      var now = at(begin)
+      while now <= at(end) {
+        var part = 0
+        for effect in state.advance(now: now) {
+          switch effect {
+          case .tell(let stream, .share(sonnet, let share)):
+            part += 1
+            if let client = clients[stream] { told[client] = share.rates.requests }
+          case .tell(_, .lease): leases += 1
+          default: break
+          }
+          #expect(told.values.reduce(0, +) <= 60_000_000_000)
+        }
+        largest = max(largest, part)
+        now = max(state.nextDeadline(now: now), now + .milliseconds(1))
+      }
+    }
+    run(from: 1, to: 2)
+    #expect(told.count == 1_000 && leases == 1_000 && largest == 10)
+    // The last one's use shifts the shares: all others lose a little, and are told so before.
+    _ = state.handle(asking((1...500).map { request($0, of: worker("p1000")) }), from: StreamID(1_000), now: at(3))
+    let before = told
+    leases = 0
+    run(from: 3, to: 7)
+    let last = worker("p1000").client
+    #expect(told[last] ?? 0 > before[last] ?? 0)
+    #expect(told.allSatisfy { $0.key == last || $0.value < before[$0.key] ?? 0 })
+    #expect(leases == 1_000 && largest == 10)
+  }
+
   @Test("What a lost worker may use is kept free until its pod has a new process, or is known to be gone")
   func ghosts() {
     var state = state(plain(requests: 6_000))

@@ -8,6 +8,7 @@ import Testing
     var budget = GroupBudget(configuration: configuration, now: .zero)
     for pod in 0..<pods { budget.connect(client: "pod\(pod)", fleet: "f", now: .zero) }
     let notices = budget.shares(now: .zero)
+    for notice in notices { budget.noteTold(notice) }
     return (budget, notices)
   }
 
@@ -30,6 +31,7 @@ import Testing
     let sum = notices.reduce(0) { $0 + $1.share.rates.inputTokens }
     #expect(sum <= 6_000_000 * TokenBucket.unit && sum > 5_990_000 * TokenBucket.unit)
     #expect(notices[3].share.rates.inputTokens > notices[2].share.rates.inputTokens * 5)
+    #expect(notices.map(\.isCut) == (0..<10).map { $0 != 3 }, "what the busy pod gains the others lose")
   }
 
   @Test("P25: without the coordinator a pod goes on at once at its share for one lease, then decays to its floor")

@@ -156,6 +156,7 @@ extension FleetSimulation {
     guard isCoordinated else { return }
     let places = Dictionary(uniqueKeysWithValues: names.enumerated().map { ($0.element, $0.offset) })
     for notice in budget.shares(now: at(now)) {
+      budget.noteTold(notice)
       if let pod = places[notice.client] { locals[pod].tell(notice.share, now: at(now)) }
     }
   }

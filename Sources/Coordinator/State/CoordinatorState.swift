@@ -35,6 +35,7 @@ package struct CoordinatorState: Sendable {
   var learningUntil: BudgetTime?
   private var nextTick: BudgetTime
   private var lastTick: BudgetTime
+  private var round: Round
   private var lastOrder: UInt64
   private var wall: (at: BudgetTime, time: WallTime)
 
@@ -50,6 +51,7 @@ package struct CoordinatorState: Sendable {
     learningUntil = isSuccessor ? now + configuration.lease : nil
     nextTick = now + configuration.sharesEvery
     lastTick = now
+    round = Round([], from: now, over: .zero)
     // Orders of a later coordinator are greater than those of the one before.
     lastOrder = UInt64(max(wall.milliseconds, 0)) << 16
     self.wall = (now, wall)
@@ -250,28 +252,75 @@ package struct CoordinatorState: Sendable {
       }
     }
     if now >= nextTick { tick(now: now, into: &effects) }
+    while let due = round.due, now >= due { tellPart(into: &effects) }
     return effects
   }
 
   private mutating func tick(now: BudgetTime, into effects: inout [CoordinatorEffect]) {
+    while round.due != nil { tellPart(into: &effects) }
     lastTick = now
     nextTick = now + configuration.sharesEvery
-    var notices: [(key: GroupKey, notice: ShareNotice)] = []
+    var notices: [StreamID: [(key: GroupKey, notice: ShareNotice)]] = [:]
     budgets.forEach { key, budget in
-      for notice in budget.shares(now: now) { notices.append((key, notice)) }
+      for notice in budget.shares(now: now) {
+        if let stream = sessions[notice.client]?.stream { notices[stream, default: []].append((key, notice)) }
+      }
     }
-    for (key, notice) in notices {
-      guard let stream = sessions[notice.client]?.stream else { continue }
-      effects.append(.tell(stream, .share(key, notice.share)))
-    }
-    for stream in streams.keys.sorted() { effects.append(.tell(stream, .lease(configuration.lease))) }
+    let cut = Set(notices.filter { $0.value.contains(where: \.notice.isCut) }.keys)
+    let order = streams.keys.sorted().filter { cut.contains($0) } + streams.keys.sorted().filter { !cut.contains($0) }
+    round = Round(
+      order.map { ($0, notices[$0] ?? []) }, from: now, over: min(Self.roundTime, configuration.sharesEvery))
     let gone = sessions.filter { $0.value.lostAt.map { now - $0 > configuration.forgetAfter } ?? false }
     for client in gone.keys.sorted() { forget(client, now: now) }
   }
 
+  /// Tells the next few streams their shares, and that the lease begins anew.
+  private mutating func tellPart(into effects: inout [CoordinatorEffect]) {
+    for (stream, notices) in round.next() where streams[stream] != nil {
+      for (key, notice) in notices {
+        _ = budgets.with(key) { $0.noteTold(notice) }
+        effects.append(.tell(stream, .share(key, notice.share)))
+      }
+      effects.append(.tell(stream, .lease(configuration.lease)))
+    }
+  }
+
   /// When `advance` has something to do next.
   package mutating func nextDeadline(now: BudgetTime) -> BudgetTime {
-    min(nextTick, budgets.nextDeadline(now: now) ?? nextTick)
+    min(nextTick, round.due ?? nextTick, budgets.nextDeadline(now: now) ?? nextTick)
+  }
+
+  /// How long a round of telling takes at most: told all at once, a thousand workers kept both cores of a small machine
+  /// busy for 150 ms, and every grant waited for that.
+  private static let roundTime = Duration.seconds(1)
+
+  /// The streams that are still to be told, in parts.
+  private struct Round: Sendable {
+    private let entries: [(stream: StreamID, notices: [(key: GroupKey, notice: ShareNotice)])]
+    private let size: Int
+    private let interval: Duration
+    private var begin = 0
+    /// When the next part is to be told; nil: all are.
+    private(set) var due: BudgetTime?
+
+    /// A round in at most a hundred parts of ten or more, the first of them due at once.
+    init(
+      _ entries: [(stream: StreamID, notices: [(key: GroupKey, notice: ShareNotice)])], from start: BudgetTime,
+      over time: Duration
+    ) {
+      self.entries = entries
+      size = max(10, (entries.count + 99) / 100)
+      interval = time / max(1, (entries.count + size - 1) / size)
+      due = entries.isEmpty ? nil : start
+    }
+
+    /// Takes the next part.
+    mutating func next() -> ArraySlice<(stream: StreamID, notices: [(key: GroupKey, notice: ShareNotice)])> {
+      let part = entries[begin..<min(begin + size, entries.count)]
+      begin = part.endIndex
+      due = begin < entries.count ? due.map { $0 + interval } : nil
+      return part
+    }
   }
 
   // MARK: Configuration
