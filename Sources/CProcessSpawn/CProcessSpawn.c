@@ -5,8 +5,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <netinet/in.h>
+#include <pthread.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdlib.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -74,4 +77,56 @@ int cspawn_socket_error(int descriptor) {
   int error = 0;
   socklen_t length = sizeof error;
   return getsockopt(descriptor, SOL_SOCKET, SO_ERROR, &error, &length) == 0 ? error : errno;
+}
+
+int cspawn_send(int descriptor, const void *bytes, size_t count) {
+#ifdef MSG_NOSIGNAL
+  int flags = MSG_NOSIGNAL;
+#else
+  int flags = 0;
+#endif
+  const char *at = bytes;
+  while (count > 0) {
+    ssize_t sent = send(descriptor, at, count, flags);
+    if (sent < 0 && errno == EINTR) continue;
+    if (sent < 0) return errno;
+    at += sent;
+    count -= (size_t)sent;
+  }
+  return 0;
+}
+
+struct thread_body {
+  char name[16];
+  void (*body)(void *);
+  void *context;
+};
+
+static void *run_thread(void *argument) {
+  struct thread_body thread = *(struct thread_body *)argument;
+  free(argument);
+#ifdef __linux__
+  pthread_setname_np(pthread_self(), thread.name);
+#endif
+  thread.body(thread.context);
+  return NULL;
+}
+
+int cspawn_thread(const char *name, void (*body)(void *), void *context) {
+  struct thread_body *thread = malloc(sizeof *thread);
+  if (!thread) return ENOMEM;
+  strncpy(thread->name, name, sizeof thread->name - 1);
+  thread->name[sizeof thread->name - 1] = 0;
+  thread->body = body;
+  thread->context = context;
+  // Inherited by the new thread from its first instruction on; signals are for the program's main thread.
+  sigset_t all, before;
+  sigfillset(&all);
+  pthread_sigmask(SIG_SETMASK, &all, &before);
+  pthread_t handle;
+  int code = pthread_create(&handle, NULL, run_thread, thread);
+  pthread_sigmask(SIG_SETMASK, &before, NULL);
+  if (code) free(thread);
+  else pthread_detach(handle);
+  return code;
 }

@@ -18,4 +18,10 @@ int cspawn_connect(const char *address, unsigned short port, int *error);
 /// The pending error of a socket, 0 for none.
 int cspawn_socket_error(int socket);
 
+/// Sends all bytes on a socket that blocks, or as much as fits on one that doesn't, without SIGPIPE; 0 or the error's number.
+int cspawn_send(int socket, const void *bytes, size_t count);
+
+/// Runs `body(context)` on a new thread that nobody joins, with all signals blocked and a name; 0 or the error's number.
+int cspawn_thread(const char *name, void (*body)(void *), void *context);
+
 #endif

@@ -115,6 +115,8 @@ extension ProbeAction {
         headers: get.list("httpHeaders").map { HTTPHeader($0.text("name") ?? "", $0.text("value") ?? "") })
     } else if let socket = json["tcpSocket"] {
       self = .tcpSocket(host: socket.text("host"), port: ProbePort(json: socket["port"]))
+    } else if let seconds = json[path: ["sleep", "seconds"]]?.intValue {
+      self = .exec(["sleep", String(seconds)])
     } else {
       self = .unsupported("local mode has exec, httpGet and tcpSocket only")
     }
