@@ -86,3 +86,12 @@ extension PodLifecycle.CheckID.Kind {
     }
   }
 }
+
+extension PodLifecycle {
+  /// Whether the outcome of a probe or hook is still waited for.
+  package func isInFlight(_ id: CheckID) -> Bool {
+    guard containers.indices.contains(id.container) else { return false }
+    let container = containers[id.container]
+    return container.probes[id.kind]?.inFlight == id || container.stop?.hook == id
+  }
+}

@@ -366,3 +366,8 @@ package struct PodLifecycle: Sendable {
     return CheckID(container: container, kind: kind, number: checkNumber)
   }
 }
+
+extension PodLifecycle {
+  /// The number of a container's present or last run.
+  package func run(of index: Int) -> Int? { containers.indices.contains(index) ? containers[index].run : nil }
+}
