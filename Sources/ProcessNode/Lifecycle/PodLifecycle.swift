@@ -371,3 +371,8 @@ extension PodLifecycle {
   /// The number of a container's present or last run.
   package func run(of index: Int) -> Int? { containers.indices.contains(index) ? containers[index].run : nil }
 }
+
+extension PodLifecycle {
+  /// Whether a container runs or is being started.
+  package func isActive(_ index: Int) -> Bool { containers.indices.contains(index) && containers[index].isActive }
+}

@@ -1,5 +1,6 @@
 import KubernetesCore
 import KubernetesRuntime
+import Logging
 import Synchronization
 
 extension PodEngine {

@@ -250,9 +250,10 @@ final class PodEngine: Sendable {
   /// Tells pods of their deadlines, until cancelled.
   func keepTime() async throws {
     while true {
-      let (now, due, next) = (time.monotonicNow, dueNow(), nextDeadline())
+      try Task.checkCancellation()
+      let due = dueNow()
       for uid in due { send(.deadline, to: uid) }
-      if due.isEmpty || (next.map { $0 > now } ?? true) { try await timer.wait(until: nextDeadline(), time) }
+      if due.isEmpty { try await timer.wait(until: nextDeadline(), time) }
     }
   }
 

@@ -53,7 +53,6 @@ final class ContainerProcess: Sendable {
 
   private struct State {
     var descriptor: Int32?
-    var registration: UInt64?
     var input: [UInt8] = []
     var output: [UInt8] = []
     var missingOutput = 0
@@ -76,6 +75,7 @@ final class ContainerProcess: Sendable {
     var shim: pid_t = 0
     code = cspawn_with_control(shimPath, pair[1], &shim)
     close(pair[1])
+    if code == 0 { loop.note(shim: shim) }
     guard code == 0 else {
       close(pair[0])
       if code == ENOENT {
@@ -89,12 +89,9 @@ final class ContainerProcess: Sendable {
     // A shim that is gone already shows as the end of the stream.
     let process = ContainerProcess(loop: loop, descriptor: pair[0], shim: shim, launch: launch, handler: handler)
     let registration = loop.add(pair[0], .read) { process.readable($0) }
-    process.state.withLock { state in
-      state.registration = registration
-      if registration == nil { state.descriptor = nil }
-    }
+    if registration == nil { process.state.withLock { $0.descriptor = nil } }
     guard registration != nil else {
-      waitpid(shim, nil, 0)
+      loop.reap(shim: shim)
       throw NodeError("The node is being shut down.")
     }
     return process
@@ -135,14 +132,11 @@ final class ContainerProcess: Sendable {
 
   /// Ends all processes and tells nobody.
   func abandon() {
-    let registration = state.withLock { state in
+    // The end of what the shim reads tells it; its own end then closes the socket, and `finish` waits for it.
+    state.withLock { state in
       state.isOver = true
-      state.descriptor = nil
-      return state.registration
+      if let descriptor = state.descriptor { shutdown(descriptor, Int32(SHUT_WR)) }
     }
-    if let registration { loop.drop(registration) }
-    // The shim ends within moments of the socket; its entry in the process table goes with the next wait.
-    AbandonedShims.shared.add(shim)
   }
 
   private func send(_ line: String) {
@@ -164,7 +158,12 @@ final class ContainerProcess: Sendable {
         finish()
         return .close
       }
-      for event in state.withLock({ self.take(buffer.prefix(got), &$0) }) { handler(self, event) }
+      let events = state.withLock { state in
+        let isAbandoned = state.isOver
+        let events = self.take(buffer.prefix(got), &state)
+        return isAbandoned ? [] : events
+      }
+      for event in events { handler(self, event) }
     }
   }
 
@@ -175,7 +174,7 @@ final class ContainerProcess: Sendable {
       return state.isOver
     }
     // It has closed its socket, which it does by ending.
-    waitpid(shim, nil, 0)
+    loop.reap(shim: shim)
     if !wasOver { handler(self, .lost) }
   }
 
@@ -230,20 +229,6 @@ final class ContainerProcess: Sendable {
         + "or give its path."
     case ("exec", _): return "exec: \"\(program)\": \(NodeError.text(of: code))"
     default: return NodeError.system("set up \"\(program)\"", code).message
-    }
-  }
-}
-
-/// Shims that were told to end and that nobody listens to any more.
-final class AbandonedShims: Sendable {
-  static let shared = AbandonedShims()
-  private let waiting = Mutex<[pid_t]>([])
-
-  /// Waits for those that have ended, without blocking.
-  func add(_ shim: pid_t) {
-    waiting.withLock { waiting in
-      waiting.append(shim)
-      waiting.removeAll { waitpid($0, nil, WNOHANG) != 0 }
     }
   }
 }

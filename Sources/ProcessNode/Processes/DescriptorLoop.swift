@@ -42,6 +42,9 @@ final class DescriptorLoop: Sendable {
     var nextID: UInt64 = 0
     var isStopped = false
     var hasEnded = false
+    /// The shims whose end hasn't been waited for.
+    var shims: Set<pid_t> = []
+    var endWaiters: [CheckedContinuation<Void, Never>] = []
   }
 
   private let state = Mutex(State())
@@ -93,10 +96,26 @@ final class DescriptorLoop: Sendable {
     wake()
   }
 
-  /// Closes everything and ends the thread, soon.
-  func stop() {
-    state.withLock { $0.isStopped = true }
-    wake()
+  /// Closes everything, waits for the end of all shims, and so of all that they look after, and ends the thread.
+  func shutdown() async {
+    await withCheckedContinuation { continuation in
+      let hasEnded = state.withLock { state in
+        state.isStopped = true
+        if !state.hasEnded { state.endWaiters.append(continuation) }
+        return state.hasEnded
+      }
+      if hasEnded { continuation.resume() }
+      wake()
+    }
+  }
+
+  /// Notes a shim, to be waited for at the latest when the loop ends.
+  func note(shim: pid_t) { state.withLock { _ = $0.shims.insert(shim) } }
+
+  /// Waits for a shim that has ended or is about to.
+  func reap(shim: pid_t) {
+    waitpid(shim, nil, 0)
+    state.withLock { _ = $0.shims.remove(shim) }
   }
 
   private func wake() {
@@ -107,7 +126,7 @@ final class DescriptorLoop: Sendable {
   private func run() {
     while true {
       let (ids, isStopped) = prepare()
-      if isStopped { return }
+      if isStopped { return finish() }
       var files = [pollfd(fd: wakeReader, events: Int16(POLLIN), revents: 0)] + ids.map(\.file)
       guard poll(&files, nfds_t(files.count), -1) >= 0 else { continue }
       if files[0].revents != 0 {
@@ -116,6 +135,17 @@ final class DescriptorLoop: Sendable {
       }
       for (place, file) in files.dropFirst().enumerated() where file.revents != 0 { serve(ids[place].id) }
     }
+  }
+
+  private func finish() {
+    for shim in state.withLock({ $0.shims }) { waitpid(shim, nil, 0) }
+    let waiters = state.withLock { state in
+      state.hasEnded = true
+      state.shims = []
+      defer { state.endWaiters = [] }
+      return state.endWaiters
+    }
+    for waiter in waiters { waiter.resume() }
   }
 
   /// Closes what was dropped, and everything at the end.
