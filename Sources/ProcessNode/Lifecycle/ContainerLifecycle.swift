@@ -230,6 +230,12 @@ struct ContainerLifecycle: Hashable, Sendable {
     return backoff
   }
 
+  /// Drops a pause that is over: what keeps the container waiting still is another one, whose news will come.
+  mutating func passDeadline(_ now: Moment) {
+    guard case .waiting(let reason, let message, let until?) = state, until <= now.monotonic else { return }
+    state = .waiting(reason: reason, message: message, until: nil)
+  }
+
   mutating func waitToRestart(after pause: Duration, _ message: String, _ now: Moment) {
     lastTermination = termination
     state = .waiting(reason: "CrashLoopBackOff", message: message, until: now.monotonic + pause)

@@ -4,14 +4,16 @@ extension PodLifecycle {
   /// Starts the probes that are due and gives up those that take too long.
   mutating func advanceChecks(_ index: Int, _ now: Moment, _ effects: inout [Effect]) {
     for kind in containers[index].activeProbes {
-      guard let probe = containers[index].probe(kind), var progress = containers[index].probes[kind] else { continue }
-      if let id = progress.inFlight {
-        guard let timeoutAt = progress.timeoutAt, now.monotonic >= timeoutAt else { continue }
+      guard let probe = containers[index].probe(kind), let before = containers[index].probes[kind] else { continue }
+      if let id = before.inFlight {
+        guard let timeoutAt = before.timeoutAt, now.monotonic >= timeoutAt else { continue }
         effects.append(.cancel(id))
         takeCheck(id, .failure("no answer within \(GoDuration.text(probe.timeout))"), now, &effects)
-        continue
       }
-      guard now.monotonic >= progress.nextAt else { continue }
+      // The next one may be due already, and what was given up may have ended the run's probes.
+      guard containers[index].activeProbes.contains(kind), var progress = containers[index].probes[kind],
+        now.monotonic >= progress.nextAt
+      else { continue }
       let id = makeCheckID(index, kind)
       progress.inFlight = id
       progress.timeoutAt = now.monotonic + probe.timeout

@@ -270,6 +270,7 @@ package struct PodLifecycle: Sendable {
     for index in containers.indices { advanceChecks(index, now, &effects) }
     if ending != nil { advanceEnding(now, &effects) }
     for index in containers.indices { advanceStop(index, now, &effects) }
+    for index in containers.indices { containers[index].passDeadline(now) }
   }
 
   private mutating func advancePreparation(_ now: Moment, _ effects: inout [Effect]) {
