@@ -56,7 +56,7 @@ package final class ScriptedStream: Sendable {
   }
 
   /// The next chunk, for the transport.
-  func next() async throws -> [UInt8]? {
+  package func next() async throws -> [UInt8]? {
     let id = state.withLock { state in
       state.nextID += 1
       return state.nextID
