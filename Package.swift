@@ -11,6 +11,7 @@ let package = Package(
     .executable(name: "swarmscale", targets: ["swarmscale"]),
     .executable(name: "swarmscale-controller", targets: ["swarmscale-controller"]),
     .executable(name: "swarmscale-sidecar", targets: ["swarmscale-sidecar"]),
+    .executable(name: "swarmscale-shim", targets: ["swarmscale-shim"]),
     .library(name: "SwarmCoordination", targets: ["SwarmCoordination"]),
   ],
   dependencies: [
@@ -178,6 +179,16 @@ let package = Package(
         .product(name: "UnixSignals", package: "swift-service-lifecycle"),
       ]),
 
+    // MARK: Local mode
+    .target(name: "CProcessSpawn"),
+    .target(
+      name: "ProcessNode",
+      dependencies: [
+        "CProcessSpawn", "KubernetesCore", "KubernetesRuntime",
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+      ]),
+
     // MARK: The user's commands
     .target(
       name: "UserCommands",
@@ -202,6 +213,9 @@ let package = Package(
     .executableTarget(
       name: "mock-claude",
       dependencies: ["MockClaudeCommand", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
+
+    // One for each container that the process node runs: small, so in C.
+    .executableTarget(name: "swarmscale-shim"),
 
     // MARK: Examples (docs/library.md)
     .executableTarget(name: "example-worker", dependencies: ["SwarmCoordination"], path: "examples/worker"),
@@ -236,6 +250,22 @@ let package = Package(
     // MARK: Tests
     .target(name: "TestSupport", dependencies: ["KubernetesCore"], path: "Tests/TestSupport"),
     .testTarget(name: "TidyTests"),
+    .executableTarget(
+      name: "process-node-testbed",
+      dependencies: [
+        "KubernetesClient", "KubernetesConfiguration", "KubernetesCore", "KubernetesRuntime", "ProcessNode",
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+        .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+      ],
+      path: "Tests/ProcessNode/testbed"),
+    .testTarget(
+      name: "ProcessNodeTests",
+      dependencies: [
+        "KubernetesCore", "KubernetesRuntime", "ProcessNode", "TestSupport", "swarmscale-shim",
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+      ]),
     .testTarget(
       name: "ControlPlaneTests",
       dependencies: [
@@ -341,7 +371,8 @@ let package = Package(
   ]
 )
 
-for target in package.targets where target.type != .system && !["CCurlShim", "CHeap"].contains(target.name) {
+let cTargets = ["CCurlShim", "CHeap", "CProcessSpawn", "swarmscale-shim"]
+for target in package.targets where target.type != .system && !cTargets.contains(target.name) {
   var settings = target.swiftSettings ?? []
   settings += [
     .swiftLanguageMode(.v6),

@@ -12,6 +12,7 @@
 //   "started PID", or "failed ERRNO STAGE" with STAGE one of setup, chdir, exec
 //   "usage CPU-NANOSECONDS BYTES PROCESSES" for each "usage"
 //   "output N" and N bytes (only without a log), then "exited WAIT-STATUS CPU-NANOSECONDS LOST-OUTPUT-BYTES" as the last line
+#ifdef __linux__
 #define _GNU_SOURCE
 #include <dirent.h>
 #include <errno.h>
@@ -555,3 +556,11 @@ int main(void) {
   report(true, "exited %d %llu %llu\n", main_status, (unsigned long long)reaped_cpu(), (unsigned long long)lost_bytes);
   return 0;
 }
+#else
+#include <stdio.h>
+
+int main(void) {
+  fputs("swarmscale-shim needs Linux: subreapers and /proc keep a container's processes together.\n", stderr);
+  return 69;
+}
+#endif

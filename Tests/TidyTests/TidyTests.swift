@@ -75,6 +75,12 @@ import Testing
       "ServiceLifecycle", "UnixSignals",
       "FoundationEssentials", "Foundation", "Glibc", "Musl", "Darwin",
     ],
+    "CProcessSpawn": [],
+    "swarmscale-shim": [],
+    "ProcessNode": [
+      "CProcessSpawn", "KubernetesCore", "KubernetesRuntime", "Logging", "ServiceLifecycle", "Synchronization", "Glibc",
+      "Musl", "Darwin",
+    ],
     "UserCommands": [
       "ArgumentParser", "ScalingAPI", "ScalingDecision", "HPAReference", "KubernetesCore", "KubernetesYAML", "YAML",
       "System", "SystemPackage", "FoundationEssentials", "Foundation", "Glibc", "Musl", "Darwin",

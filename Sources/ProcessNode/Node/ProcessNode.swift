@@ -78,28 +78,28 @@ package final class ProcessNode: Service {
     let queues = engine.makeQueues()
     // The last is shut down first, and each only when those after it have ended: pods end while their status can still
     // be written.
-    let services: [any Service] = [
-      Stage { [events] in try await events.run() },
-      Stage { await queues.reports.run() },
-      Stage { await queues.jobs.run() },
-      Stage { [engine] in try await untilGracefulShutdown { try await engine.keepTime() } },
-      registration,
-      Stage { [engine, configuration] in
-        try await untilGracefulShutdown {
-          while true {
-            engine.sample()
-            try await engine.time.sleep(for: configuration.samplingPeriod)
-          }
+    let services: [(String, any Service)] = [
+      ("events", Stage { [events] in try await events.run() }),
+      ("reports", Stage { await queues.reports.run() }),
+      ("jobs", Stage { await queues.jobs.run() }),
+      ("deadlines", Stage { [engine] in try await untilGracefulShutdown { try await engine.keepTime() } }),
+      ("registration", registration),
+      ("use", Stage { [self] in try await untilGracefulShutdown { try await self.sample() } }),
+      ("pods", informer),
+      (
+        "end",
+        Stage { [engine, configuration] in
+          try await gracefulShutdown()
+          try await engine.end(grace: configuration.shutdownGrace)
         }
-      },
-      informer,
-      Stage { [engine, configuration] in
-        try await gracefulShutdown()
-        try await engine.end(grace: configuration.shutdownGrace)
-      },
+      ),
     ]
     var settings = ServiceGroupConfiguration(
-      services: services.map { .init(service: $0, successTerminationBehavior: .ignore) }, logger: logger)
+      services: services.map { name, service in
+        .init(
+          service: service, successTerminationBehavior: .ignore, failureTerminationBehavior: .cancelGroup,
+          serviceName: "process-node \(name)")
+      }, logger: logger)
     settings.cancellationSignals = []
     let result: Result<Void, any Error>
     do {
@@ -113,6 +113,15 @@ package final class ProcessNode: Service {
     Files.remove("\(configuration.stateFolder)/pods")
     lock.release()
     try result.get()
+  }
+}
+
+extension ProcessNode {
+  fileprivate func sample() async throws {
+    while true {
+      engine.sample()
+      try await engine.time.sleep(for: configuration.samplingPeriod)
+    }
   }
 }
 
