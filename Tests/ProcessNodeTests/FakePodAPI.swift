@@ -29,7 +29,9 @@ final class FakePodAPI: APITransport {
   func written(_ path: String) -> JSONValue? { state.withLock { $0.writes[path] } }
 
   /// Puts a ConfigMap (`configmaps/NAME`) or Secret (`secrets/NAME`).
-  func put(_ path: String, _ object: JSONValue) { state.withLock { $0.objects["/api/v1/namespaces/ns/" + path] = object } }
+  func put(_ path: String, _ object: JSONValue) {
+    state.withLock { $0.objects["/api/v1/namespaces/ns/" + path] = object }
+  }
 
   /// Creates a pod from the JSON of its spec, bound to the node `test`.
   func create(_ name: String, _ spec: String, annotations: JSONValue = [:]) throws {

@@ -3,6 +3,7 @@ import KubernetesCore
 import KubernetesRuntime
 import Logging
 import ProcessNode
+import ServiceLifecycle
 import TestSupport
 import Testing
 
@@ -19,7 +20,7 @@ struct NodeRig: Sendable {
   /// Runs a node for the time of `body`, and looks afterwards that it has left nothing behind.
   static func with(
     api: FakePodAPI = FakePodAPI(), environment: [String: String] = ["PATH": "/usr/local/bin:/usr/bin:/bin"],
-    configure: (inout NodeConfiguration) -> Void = { _ in }, cancels: Bool = false,
+    configure: (inout NodeConfiguration) -> Void = { _ in }, endsGracefully: Bool = false,
     _ body: @escaping @Sendable (NodeRig) async throws -> Void
   ) async throws {
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("node-\(UUID().uuidString)").path
@@ -35,12 +36,17 @@ struct NodeRig: Sendable {
     logger.logLevel = .critical
     let node = try ProcessNode(configuration, client: client, environment: environment, logger: logger)
     let rig = NodeRig(api: api, node: node, folder: folder)
-    try await withThrowingTaskGroup(of: Void.self) { group in
-      group.addTask {
-        do { try await node.run() } catch is CancellationError {}
+    let group = ServiceGroup(configuration: .init(services: [node], logger: logger))
+    try await withThrowingTaskGroup(of: Void.self) { tasks in
+      tasks.addTask {
+        do { try await group.run() } catch is CancellationError {}
       }
       try await body(rig)
-      group.cancelAll()
+      if endsGracefully {
+        await group.triggerGracefulShutdown()
+        try await tasks.waitForAll()
+      }
+      tasks.cancelAll()
     }
     #expect(Self.processes(of: folder).isEmpty, "processes outlive their node")
   }
@@ -83,7 +89,9 @@ struct NodeRig: Sendable {
     var text = ""
     for try await piece in try node.log(of: ObjectKey(namespace: "ns", name: pod), PodLogOptions(follow: true)) {
       text += String(decoding: piece, as: UTF8.self)
-      for line in text.split(separator: "\n") where line.hasPrefix(prefix) { return String(line.dropFirst(prefix.count)) }
+      for line in text.split(separator: "\n") where line.hasPrefix(prefix) {
+        return String(line.dropFirst(prefix.count))
+      }
     }
     throw TestFailure("\(pod) never said \(prefix): \(text)")
   }

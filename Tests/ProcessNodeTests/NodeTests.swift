@@ -40,7 +40,11 @@ import Testing
       let lines = try await rig.output("p").split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
       #expect(
         lines.first == "secret|fast|fast|\(address)|fast-$(MODE)-$(UNKNOWN)|100|http://\(address):8787|||allowed|p")
-      #expect(Array(lines.dropFirst().prefix(4)) == ["from the mapmade", "made", "token-1", "\(rig.folder)/pods/\(pod?[path: ["metadata", "uid"]]?.stringValue ?? "")/volumes/work"])
+      #expect(
+        Array(lines.dropFirst().prefix(4)) == [
+          "from the mapmade", "made", "token-1",
+          "\(rig.folder)/pods/\(pod?[path: ["metadata", "uid"]]?.stringValue ?? "")/volumes/work",
+        ])
     }
   }
 
@@ -65,7 +69,9 @@ import Testing
       try rig.api.create("absent", #"{"containers":[{"name":"main","command":["no-such-program"]}]}"#)
       try rig.api.create(
         "secret", #"{"containers":[{"name":"main","command":["true"],"envFrom":[{"secretRef":{"name":"nowhere"}}]}]}"#)
-      let image = await rig.api.container("image") { $0[path: ["state", "waiting", "reason"]] == "CreateContainerError" }
+      let image = await rig.api.container("image") {
+        $0[path: ["state", "waiting", "reason"]] == "CreateContainerError"
+      }
       #expect(image[path: ["state", "waiting", "message"]]?.stringValue?.contains("Local mode") == true)
       let absent = await rig.api.container("absent") { $0[path: ["state", "waiting", "reason"]] == "CrashLoopBackOff" }
       #expect(absent[path: ["lastState", "terminated", "reason"]] == "StartError")
@@ -85,7 +91,8 @@ import Testing
   func stubborn() async throws {
     try await NodeRig.with { rig in
       try rig.run(
-        "p", "trap '' TERM; (setsid sh -c 'sleep 1000 & echo daemon $!; sleep 1001') & echo pid $$$$; while :; do sleep 1; done"
+        "p",
+        "trap '' TERM; (setsid sh -c 'sleep 1000 & echo daemon $!; sleep 1001') & echo pid $$$$; while :; do sleep 1; done"
       )
       let pid = try await rig.line("p", "pid ")
       let daemon = try await rig.line("p", "daemon ")
@@ -126,8 +133,10 @@ import Testing
   @Test("Logs can be followed to a run's end, and the run before is kept")
   func logs() async throws {
     try await NodeRig.with { rig in
-      try rig.run("p", "echo run; [ -e /f/x ] && { echo second; sleep 1000; }; touch /f/x; exit 1",
-        container: #","volumeMounts":[{"name":"f","mountPath":"/f"}]"#, spec: #","volumes":[{"name":"f","emptyDir":{}}]"#)
+      try rig.run(
+        "p", "echo run; [ -e /f/x ] && { echo second; sleep 1000; }; touch /f/x; exit 1",
+        container: #","volumeMounts":[{"name":"f","mountPath":"/f"}]"#,
+        spec: #","volumes":[{"name":"f","emptyDir":{}}]"#)
       await rig.api.container("p") { $0["restartCount"] == 1 && $0[path: ["state", "running"]] != nil }
       #expect(try await rig.line("p", "second") == "")
       #expect(try await rig.output("p", PodLogOptions(previous: true)) == "run\n")
@@ -144,8 +153,10 @@ import Testing
   @Test("While the API server is away pods live on, and the status catches up")
   func lostServer() async throws {
     try await NodeRig.with { rig in
-      try rig.run("p", "echo pid $$$$; while [ ! -e /f/go ]; do sleep 0.05; done; rm /f/go; exit 7",
-        container: #","volumeMounts":[{"name":"f","mountPath":"/f"}]"#, spec: #","volumes":[{"name":"f","emptyDir":{}}]"#)
+      try rig.run(
+        "p", "echo pid $$$$; while [ ! -e /f/go ]; do sleep 0.05; done; rm /f/go; exit 7",
+        container: #","volumeMounts":[{"name":"f","mountPath":"/f"}]"#,
+        spec: #","volumes":[{"name":"f","emptyDir":{}}]"#)
       let pod = await rig.ready("p")
       let first = try await rig.line("p", "pid ")
       rig.api.setDown(true)
@@ -162,7 +173,9 @@ import Testing
 
   @Test("A pod beyond the node's means is refused with the kubelet's reason")
   func refused() async throws {
-    try await NodeRig.with(configure: { $0.maximumPods = 2; $0.cpu = Quantity(1) }) { rig in
+    try await NodeRig.with(configure: {
+      $0.maximumPods = 2; $0.cpu = Quantity(1)
+    }) { rig in
       try rig.run("big", "sleep 1000", container: #","resources":{"requests":{"cpu":"1500m"}}"#)
       let big = await rig.phase("big", "Failed")
       #expect(big?[path: ["status", "reason"]] == "OutOfcpu")
@@ -219,6 +232,48 @@ import Testing
       let once = await rig.phase("once", "Failed")
       #expect(once?[path: ["status", "reason"]] == "NodeRestarted")
     }
+  }
+
+  @Test("Sidecars run before, beside and after the app, and hooks run before SIGTERM")
+  func sidecarAndHooks() async throws {
+    try await NodeRig.with { rig in
+      let mounts = #""volumeMounts":[{"name":"f","mountPath":"/f"}]"#
+      func script(_ name: String) -> String {
+        #"trap 'echo \#(name) ends >> /f/order; exit 0' TERM; echo \#(name) runs >> /f/order; touch /f/\#(name); while :; do sleep 0.05; done"#
+      }
+      try rig.api.create(
+        "p",
+        #"""
+        {"terminationGracePeriodSeconds":20,
+         "initContainers":[{"name":"proxy","restartPolicy":"Always","command":["sh","-c","\#(script("proxy"))"],\#(mounts),
+           "startupProbe":{"exec":{"command":["test","-e","/f/proxy"]},"periodSeconds":1,"failureThreshold":60}},
+          {"name":"setup","command":["sh","-c","echo setup >> /f/order"],\#(mounts)}],
+         "containers":[{"name":"main","command":["sh","-c","\#(script("main"))"],\#(mounts),
+           "readinessProbe":{"exec":{"command":["test","-e","/f/main"]},"periodSeconds":1},
+           "lifecycle":{"preStop":{"exec":{"command":["sh","-c","echo hook >> /f/order"]}}}}],
+         "volumes":[{"name":"f","hostPath":{"path":"\#(rig.folder)/shared","type":"DirectoryOrCreate"}}]}
+        """#)
+      await rig.ready("p")
+      rig.api.delete("p", grace: 20)
+      await rig.api.pod("p") { $0 == nil }
+      let order = FileManager.default.contents(atPath: "\(rig.folder)/shared/order") ?? Data()
+      let expected = ["proxy runs", "setup", "main runs", "hook", "main ends", "proxy ends"]
+      #expect(String(decoding: order, as: UTF8.self).split(separator: "\n").map(String.init) == expected)
+    }
+  }
+
+  @Test("Graceful shutdown gives pods their time and tells the API server how they ended")
+  func gracefulEnd() async throws {
+    let api = FakePodAPI()
+    try await NodeRig.with(api: api, endsGracefully: true) { rig in
+      try rig.run("p", "trap 'exit 9' TERM; while :; do sleep 0.05; done")
+      await rig.ready("p")
+    }
+    let pod = await api.pod("p") { $0?[path: ["status", "phase"]] == "Failed" }
+    #expect(pod?[path: ["status", "reason"]] == "Terminated")
+    #expect(FakePodAPI.status(pod ?? .null, "main")[path: ["state", "terminated", "exitCode"]] == 9)
+    let conditions = api.written("/api/v1/nodes/test/status")?[path: ["status", "conditions"]]?.arrayValue
+    #expect(conditions?.first { $0["type"] == "Ready" }?["status"] == "False")
   }
 
   @Test("Two hundred pods at once all run")

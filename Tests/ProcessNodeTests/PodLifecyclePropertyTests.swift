@@ -105,7 +105,8 @@ import Testing
       guard Int.random(in: 0..<3, using: &random) == 0 else { return nil }
       return Probe(
         .tcpSocket(host: nil, port: .number(1)), initialDelay: .seconds(Int.random(in: 0...5, using: &random)),
-        period: .seconds(Int.random(in: 1...10, using: &random)), failureThreshold: Int.random(in: 1...3, using: &random))
+        period: .seconds(Int.random(in: 1...10, using: &random)),
+        failureThreshold: Int.random(in: 1...3, using: &random))
     }
     var containers: [ContainerManifest] = []
     for number in 0..<Int.random(in: 0...3, using: &random) {
@@ -121,6 +122,7 @@ import Testing
     }
     let policies: [PodManifest.RestartPolicy] = [.always, .onFailure, .never]
     return LifecycleRig.pod(
-      containers, policy: policies[Int.random(in: 0..<3, using: &random)], grace: Int.random(in: 0...20, using: &random))
+      containers, policy: policies[Int.random(in: 0..<3, using: &random)], grace: Int.random(in: 0...20, using: &random)
+    )
   }
 }

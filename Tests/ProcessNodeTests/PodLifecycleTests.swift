@@ -167,7 +167,8 @@ import Testing
 
   @Test("Sidecars are asked to end after the app, the last one first, and all are killed in the end")
   func sidecarOrder() {
-    let pod = LifecycleRig.pod([container("first", .sidecar), container("second", .sidecar), container("app")], grace: 10)
+    let pod = LifecycleRig.pod(
+      [container("first", .sidecar), container("second", .sidecar), container("app")], grace: 10)
     var rig = LifecycleRig(pod)
     rig.begin()
     for index in 0..<3 { rig.start(index) }

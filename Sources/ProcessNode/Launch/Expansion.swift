@@ -28,7 +28,8 @@ package enum Expansion {
   package static func mapPaths(_ text: String, _ paths: [(from: String, to: String)]) -> String {
     guard text.contains("/") else { return text }
     let ordered = paths.filter { $0.from.hasPrefix("/") && $0.from != "/" }.sorted { $0.from.count > $1.from.count }
-    return replace(text, isBorder: { isPathBorder($0) }, mayFollow: { $0 == nil || $0 == "/" || isPathBorder($0) }) { rest in
+    return replace(text, isBorder: { isPathBorder($0) }, mayFollow: { $0 == nil || $0 == "/" || isPathBorder($0) }) {
+      rest in
       for path in ordered where rest.hasPrefix(path.from) { return (path.from.count, path.to) }
       return nil
     }

@@ -70,7 +70,8 @@ struct PodVolumes: Sendable {
       return path
     case .unsupported(let kind):
       throw NodeError(
-        "local mode has no volumes of kind \(kind). Use emptyDir, configMap, secret, projected, downwardAPI or hostPath.")
+        "local mode has no volumes of kind \(kind). Use emptyDir, configMap, secret, projected, downwardAPI or hostPath."
+      )
     case .files(let sources, let mode):
       try Files.makeFolder(path)
       for source in sources { try await write(source, to: path, mode, facts, &tokens) }

@@ -109,7 +109,8 @@ struct ContainerLifecycle: Hashable, Sendable {
     let end =
       inherited.termination
       ?? ContainerTermination(
-        exitCode: 137, reason: "ContainerStatusUnknown", message: "The node was restarted; its processes ended with it.",
+        exitCode: 137, reason: "ContainerStatusUnknown",
+        message: "The node was restarted; its processes ended with it.",
         finishedAt: now.wall)
     // What init containers did for the last life is gone with its folders.
     if manifest.role == .app { state = .ended(end) } else { lastTermination = end }

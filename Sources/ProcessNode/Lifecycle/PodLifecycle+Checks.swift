@@ -51,7 +51,8 @@ extension PodLifecycle {
       effects.append(
         .note(
           .normal, reason: "Killing",
-          message: "Container \(containers[id.container].name) failed its \(id.kind.word.lowercased()) probe, ending it"))
+          message: "Container \(containers[id.container].name) failed its \(id.kind.word.lowercased()) probe, ending it"
+        ))
       beginStop(
         id.container, killAt: now.monotonic + (probe.gracePeriod ?? manifest.gracePeriod), hasTurn: true, now, &effects)
     }
@@ -72,7 +73,8 @@ extension PodLifecycle {
     if case .failure(let message) = outcome {
       effects.append(
         .note(
-          .warning, reason: "FailedPreStopHook", message: "\(containers[id.container].name): PreStopHook failed: \(message)"))
+          .warning, reason: "FailedPreStopHook",
+          message: "\(containers[id.container].name): PreStopHook failed: \(message)"))
     }
   }
 }

@@ -72,7 +72,8 @@ extension PodLifecycle {
       effects.append(.cancel(hook))
       let name = containers[index].name
       effects.append(
-        .note(.warning, reason: "FailedPreStopHook", message: "\(name): PreStopHook was cut off by the grace period's end"))
+        .note(
+          .warning, reason: "FailedPreStopHook", message: "\(name): PreStopHook was cut off by the grace period's end"))
     }
     if isLate { stop.hasTurn = true }
     if !stop.isTerminated, stop.hook == nil, stop.hasTurn {

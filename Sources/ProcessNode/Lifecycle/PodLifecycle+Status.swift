@@ -212,7 +212,9 @@ extension StatusSnapshot.Container {
 
 extension ContainerTermination {
   func json(_ identity: String) -> JSONValue {
-    var json: JSONValue = ["exitCode": .int(Int64(exitCode)), "reason": .string(reason), "containerID": .string(identity)]
+    var json: JSONValue = [
+      "exitCode": .int(Int64(exitCode)), "reason": .string(reason), "containerID": .string(identity),
+    ]
     if signal != 0 { json["signal"] = .int(Int64(signal)) }
     json["message"] = message.map { .string($0) }
     json["startedAt"] = startedAt.map { .string($0.rfc3339) }

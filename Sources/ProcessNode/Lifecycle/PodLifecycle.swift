@@ -339,10 +339,13 @@ package struct PodLifecycle: Sendable {
       if pause > .zero {
         let name = containers[index].name
         containers[index].waitToRestart(
-          after: pause, "back-off \(GoDuration.text(pause)) restarting failed container=\(name) "
+          after: pause,
+          "back-off \(GoDuration.text(pause)) restarting failed container=\(name) "
             + "pod=\(manifest.key.name)_\(manifest.key.namespace)(\(manifest.uid))", now)
         effects.append(
-          .note(.warning, reason: "BackOff", message: "Back-off restarting failed container \(name) in pod \(manifest.key)"))
+          .note(
+            .warning, reason: "BackOff", message: "Back-off restarting failed container \(name) in pod \(manifest.key)")
+        )
         return
       }
     }

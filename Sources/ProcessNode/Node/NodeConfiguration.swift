@@ -1,5 +1,13 @@
 package import KubernetesCore
 
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#else
+  import Darwin
+#endif
+
 /// How a node is set up.
 package struct NodeConfiguration: Hashable, Sendable {
   /// Where pods find the API server (`KUBERNETES_SERVICE_HOST` and `_PORT`).
@@ -82,10 +90,19 @@ package struct NodeConfiguration: Hashable, Sendable {
     self.startWorkers = startWorkers
   }
 
+  /// `swarmscale-shim` in the folder of the running program, where packages and builds put it.
+  package static func shimBesideProgram() -> String {
+    var buffer = [CChar](repeating: 0, count: 4_096)
+    let count = readlink("/proc/self/exe", &buffer, buffer.count)
+    let path = count > 0 ? String(decoding: buffer.prefix(count).map { UInt8(bitPattern: $0) }, as: UTF8.self) : ""
+    return path.split(separator: "/").dropLast().map { "/\($0)" }.joined() + "/swarmscale-shim"
+  }
+
   /// What the node tells the API server that it has.
   func capacity(_ machine: Machine) -> [String: Quantity] {
     [
-      "cpu": Quantity(Int64(machine.processors)), "memory": Quantity(machine.memoryBytes / 1_024 * 1_024, format: .binarySI),
+      "cpu": Quantity(Int64(machine.processors)),
+      "memory": Quantity(machine.memoryBytes / 1_024 * 1_024, format: .binarySI),
       "pods": Quantity(Int64(maximumPods)),
     ]
   }
@@ -103,7 +120,9 @@ package struct NodeConfiguration: Hashable, Sendable {
 
 /// The part of the process's own environment that containers get: what every program needs, and what is named.
 package func inheritedVariables(_ environment: [String: String], allowList: [String]) -> [Variable] {
-  let standard = [("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), ("HOME", "/"), ("LANG", "C.UTF-8")]
+  let standard = [
+    ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"), ("HOME", "/"), ("LANG", "C.UTF-8"),
+  ]
   var variables = standard.map { Variable($0.0, environment[$0.0] ?? $0.1) }
   for name in ["TMPDIR"] + allowList where !variables.contains(where: { $0.name == name }) {
     if let value = environment[name] { variables.append(Variable(name, value)) }

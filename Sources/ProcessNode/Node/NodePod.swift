@@ -18,7 +18,8 @@ package struct NodePod: WatchedObject, Decodable {
   package init(from decoder: any Decoder) throws {
     let json = try JSONValue(from: decoder)
     guard let pod = NodePod(json: json) else {
-      throw DecodingError.dataCorrupted(.init(codingPath: decoder.codingPath, debugDescription: "a pod has no name or uid"))
+      throw DecodingError.dataCorrupted(
+        .init(codingPath: decoder.codingPath, debugDescription: "a pod has no name or uid"))
     }
     self = pod
   }

@@ -60,7 +60,9 @@ struct NodeRegistration: Service {
     labels["kubernetes.io/hostname"] = configuration.name
     labels["kubernetes.io/os"] = "linux"
     labels["kubernetes.io/arch"] = Self.architecture
-    let metadata: JSONValue = ["name": .string(configuration.name), "labels": .object(labels.mapValues { .string($0) })]
+    let metadata: JSONValue = [
+      "name": .string(configuration.name), "labels": .object(labels.mapValues { .string($0) }),
+    ]
     let node: JSONValue = ["apiVersion": "v1", "kind": "Node", "metadata": metadata, "spec": [:]]
     do {
       _ = try await client.raw(.create(Self.nodes, body: node.text))
@@ -114,7 +116,8 @@ struct NodeRegistration: Service {
     let spec = Lease.Spec(
       holderIdentity: configuration.name, leaseDurationSeconds: Self.leaseSeconds, renewTime: now)
     do {
-      try await client.create(Lease(metadata: ObjectMeta(name: leaseKey.name, namespace: leaseKey.namespace), spec: spec))
+      try await client.create(
+        Lease(metadata: ObjectMeta(name: leaseKey.name, namespace: leaseKey.namespace), spec: spec))
     } catch let error as KubernetesError where error.reason == "AlreadyExists" {
       let patch: JSONValue = ["spec": try KubernetesJSON.value(of: spec)]
       try await client.patch(Lease.self, leaseKey, nil, .merge(patch.text))

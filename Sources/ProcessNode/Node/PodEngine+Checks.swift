@@ -36,7 +36,8 @@ extension PodEngine {
     }
   }
 
-  private func beginNetwork(_ id: PodLifecycle.CheckID, _ host: String, _ port: Int, _ request: [UInt8]?, _ uid: String) {
+  private func beginNetwork(_ id: PodLifecycle.CheckID, _ host: String, _ port: Int, _ request: [UInt8]?, _ uid: String)
+  {
     let slot = [id.container, id.kind.rawValue]
     if let before = state.withLock({ $0.entries[uid]?.lingering.removeValue(forKey: slot) }) { loop.drop(before) }
     let registration = NetworkCheck.start(host: host, port: port, request: request, loop: loop) { [weak self] outcome in

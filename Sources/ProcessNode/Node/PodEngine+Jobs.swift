@@ -48,18 +48,36 @@ extension PodEngine {
     guard isWanted else { return send(.startFailed(container, run: run, .abandoned), to: uid) }
     do {
       let manifest = pod.containers[container]
-      let values = try await objects.texts(LaunchPlan.references(of: manifest), namespace: pod.key.namespace)
+      let values = try await values(LaunchPlan.references(of: manifest), pod)
       let plan = try LaunchPlan(manifest, of: pod, facts, objects: values)
       let launch = Launch(
         arguments: plan.arguments, environment: plan.environment.map { "\($0.name)=\($0.value)" },
         workingDirectory: plan.workingDirectory ?? podFolder(uid), logPath: try logPath(uid, manifest.name, run),
         logFileBytes: configuration.logFileBytes, logFiles: configuration.logFiles)
       state.withLock { $0.entries[uid]?.launches[container] = launch }
-      _ = try ContainerProcess.start(launch, shimPath: configuration.shimPath, loop: loop) { [weak self] process, event in
+      _ = try ContainerProcess.start(launch, shimPath: configuration.shimPath, loop: loop) {
+        [weak self] process, event in
         self?.take(event, of: process, uid, container, run)
       }
     } catch {
       send(.startFailed(container, run: run, Self.failure(error)), to: uid)
+    }
+  }
+
+  /// The ConfigMaps and Secrets that a container refers to: as they are, or as they were when the API server is away.
+  private func values(
+    _ references: [DataReference], _ pod: PodManifest
+  ) async throws -> [DataReference: [String: String]] {
+    do {
+      let values = try await objects.texts(references, namespace: pod.key.namespace)
+      state.withLock { state in
+        for (reference, value) in values { state.entries[pod.uid]?.values[reference] = value }
+      }
+      return values
+    } catch let error as KubernetesError {
+      let known = state.withLock { $0.entries[pod.uid]?.values ?? [:] }
+      guard case .retry = error.disposition, references.allSatisfy({ known[$0] != nil }) else { throw error }
+      return known
     }
   }
 

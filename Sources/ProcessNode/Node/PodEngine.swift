@@ -40,6 +40,8 @@ final class PodEngine: Sendable {
     var tokens: [PodVolumes.Token] = []
     var usage: [Int: UsageWindow] = [:]
     var sentStatus: JSONValue?
+    /// The ConfigMaps and Secrets of the environment as they were last read, for starts while the API server is away.
+    var values: [DataReference: [String: String]] = [:]
     /// Whether the API server has no such pod any more.
     var isGone = false
     var hasReleased = false
@@ -95,7 +97,7 @@ final class PodEngine: Sendable {
 
   /// Makes the queues; they hold the engine weakly, since it holds them.
   func makeQueues() -> (jobs: WorkQueueRunner<Job>, reports: WorkQueueRunner<String>) {
-    let backoff = Backoff(base: .milliseconds(500), cap: .seconds(15))
+    let backoff = Backoff(base: .milliseconds(500), cap: .seconds(5))
     let jobs = WorkQueueRunner<Job>(
       workers: configuration.startWorkers, configuration: .init(backoff: backoff), time: time, logger: logger
     ) { [weak self] job in await self?.carryOut(job) ?? .done }
@@ -124,7 +126,9 @@ final class PodEngine: Sendable {
       case event(PodLifecycle.Event)
     }
     let outcome = state.withLock { state -> Outcome in
-      if state.entries[pod.uid] != nil { return state.update(pod) ? .event(.deletionRequested(grace: pod.deletionGrace ?? .zero)) : .report }
+      if state.entries[pod.uid] != nil {
+        return state.update(pod) ? .event(.deletionRequested(grace: pod.deletionGrace ?? .zero)) : .report
+      }
       if state.isEnding { return .nothing }
       if let verdict = state.verdicts[pod.uid] {
         state.verdicts[pod.uid] = Verdict(pod: pod, refusal: verdict.refusal, isTold: verdict.isTold)

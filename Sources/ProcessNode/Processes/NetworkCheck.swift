@@ -61,7 +61,9 @@ final class NetworkCheck: Sendable {
     if !isGiven("accept") { lines.append("Accept: */*") }
     lines += headers.map { "\($0.name): \($0.value)" }
     // A line break within a field would begin another one.
-    let clean = lines.map { $0.unicodeScalars.filter { $0 != "\r" && $0 != "\n" } }.map { String(String.UnicodeScalarView($0)) }
+    let clean = lines.map { $0.unicodeScalars.filter { $0 != "\r" && $0 != "\n" } }.map {
+      String(String.UnicodeScalarView($0))
+    }
     return Array((clean + ["Connection: close", "", ""]).joined(separator: "\r\n").utf8)
   }
 
