@@ -103,6 +103,20 @@ import Testing
     }
   }
 
+  @Test("A shim that is killed takes its container's processes with it, daemons included")
+  func killedShim() async throws {
+    try await NodeRig.with { rig in
+      try rig.run("p", "(setsid sh -c 'sleep 1000 & echo daemon $!; sleep 1001') & echo shim $PPID; wait")
+      let daemon = try await rig.line("p", "daemon ")
+      let shim = try await rig.line("p", "shim ")
+      kill(Int32(shim) ?? 0, SIGKILL)
+      let status = await rig.api.container("p") { $0[path: ["lastState", "terminated"]] != nil }
+      #expect(status[path: ["lastState", "terminated", "reason"]] == "ContainerStatusUnknown")
+      // Killed before it was told; its parent, whoever that is by now, may take a moment to wait for it.
+      try await eventually { !exists(daemon) }
+    }
+  }
+
   @Test("A command that leaves a daemon and ends takes the daemon with it")
   func daemonizes() async throws {
     try await NodeRig.with { rig in

@@ -50,8 +50,10 @@ extension PodEngine {
       let manifest = pod.containers[container]
       let values = try await values(LaunchPlan.references(of: manifest), pod)
       let plan = try LaunchPlan(manifest, of: pod, facts, objects: values)
+      let identity = StatusSnapshot.Container.identity(uid: uid, name: manifest.name, run: run)
       let launch = Launch(
-        arguments: plan.arguments, environment: plan.environment.map { "\($0.name)=\($0.value)" },
+        arguments: plan.arguments,
+        environment: plan.environment.map { "\($0.name)=\($0.value)" } + ["\(Strays.variable)=\(identity)"],
         workingDirectory: plan.workingDirectory ?? podFolder(uid), logPath: try logPath(uid, manifest.name, run),
         logFileBytes: configuration.logFileBytes, logFiles: configuration.logFiles)
       state.withLock { $0.entries[uid]?.launches[container] = launch }
@@ -136,6 +138,10 @@ extension PodEngine {
       send(.exited(container, run: run, status), to: uid)
     case .lost:
       forget(process, uid, container)
+      // Seldom enough that the loop's thread may look through /proc for it.
+      if let name = state.withLock({ $0.entries[uid]?.pod.manifest.containers[container].name }) {
+        Strays.kill(StatusSnapshot.Container.identity(uid: uid, name: name, run: run))
+      }
       send(
         .exited(container, run: run, .unknown("its swarmscale-shim was killed; its processes ended with it")), to: uid)
     }
