@@ -215,7 +215,14 @@ let package = Package(
       dependencies: ["MockClaudeCommand", .product(name: "ArgumentParser", package: "swift-argument-parser")]),
 
     // One for each container that the process node runs: small, so in C.
-    .executableTarget(name: "swarmscale-shim"),
+    .executableTarget(
+      name: "swarmscale-shim",
+      // Without the Swift runtime that the driver would link in: 0.1 MB instead of 8.8, and half the memory, for each container.
+      linkerSettings: [
+        .unsafeFlags(
+          ["-nostartfiles", "-Xlinker", "--as-needed", "-Xlinker", "--gc-sections"],
+          .when(platforms: [.linux], configuration: .release))
+      ]),
 
     // MARK: Examples (docs/library.md)
     .executableTarget(name: "example-worker", dependencies: ["SwarmCoordination"], path: "examples/worker"),
@@ -388,7 +395,8 @@ for target in package.targets where target.type != .system && !cTargets.contains
 // The static standard library's link line exports every symbol of an executable's own modules: 36,000, in tables of 3.6 MB that
 // nobody looks into (stack traces come from the symbol table), and about 1 MB of them resident in each process.
 for target in package.targets where target.type == .executable {
-  target.linkerSettings = [
-    .unsafeFlags(["-Xlinker", "--no-export-dynamic"], .when(platforms: [.linux], configuration: .release))
-  ]
+  target.linkerSettings =
+    (target.linkerSettings ?? []) + [
+      .unsafeFlags(["-Xlinker", "--no-export-dynamic"], .when(platforms: [.linux], configuration: .release))
+    ]
 }
