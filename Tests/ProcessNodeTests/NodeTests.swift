@@ -17,10 +17,10 @@ import Testing
       try api.create(
         "p",
         #"""
-        {"restartPolicy":"Never","serviceAccountName":"robot","initContainers":[{"name":"first","command":["sh","-c","echo made > /work/made"],
-          "volumeMounts":[{"name":"work","mountPath":"/work"}]}],
-         "containers":[{"name":"main","command":["sh","-c","echo \"$KEY|$MODE|$PRE_mode|$IP|$WHO|$LIMIT|$URL|$NONE|$ANTHROPIC_API_KEY|$PROXY|$HOSTNAME\"; cat \"$DIR/file.txt\" made /work/made; cat $(TOKENS)/token; echo; pwd"],
-          "workingDir":"/work",
+        {"restartPolicy":"Never","serviceAccountName":"robot","initContainers":[{"name":"first","command":["sh","-c","echo made > /job/made"],
+          "volumeMounts":[{"name":"job","mountPath":"/job"}]}],
+         "containers":[{"name":"main","command":["sh","-c","echo \"$KEY|$MODE|$PRE_mode|$IP|$WHO|$LIMIT|$URL|$NONE|$ANTHROPIC_API_KEY|$PROXY|$HOSTNAME\"; cat \"$DIR/file.txt\" made /job/made; cat $(TOKENS)/token; echo; pwd"],
+          "workingDir":"/job",
           "env":[{"name":"KEY","valueFrom":{"secretKeyRef":{"name":"keys","key":"api"}}},
            {"name":"MODE","valueFrom":{"configMapKeyRef":{"name":"settings","key":"mode"}}},
            {"name":"IP","valueFrom":{"fieldRef":{"fieldPath":"status.podIP"}}},
@@ -30,8 +30,8 @@ import Testing
            {"name":"NONE","valueFrom":{"secretKeyRef":{"name":"absent","key":"x","optional":true}}}],
           "envFrom":[{"prefix":"PRE_","configMapRef":{"name":"settings"}}],
           "resources":{"limits":{"memory":"100Mi"}},
-          "volumeMounts":[{"name":"work","mountPath":"/work"},{"name":"settings","mountPath":"/etc/settings"},{"name":"tokens","mountPath":"/tokens/"}]}],
-         "volumes":[{"name":"work","emptyDir":{}},{"name":"settings","configMap":{"name":"settings"}},
+          "volumeMounts":[{"name":"job","mountPath":"/job"},{"name":"settings","mountPath":"/etc/settings"},{"name":"tokens","mountPath":"/tokens/"}]}],
+         "volumes":[{"name":"job","emptyDir":{}},{"name":"settings","configMap":{"name":"settings"}},
           {"name":"tokens","projected":{"sources":[{"serviceAccountToken":{"path":"token"}}]}}]}
         """#)
       let pod = await rig.phase("p", "Succeeded")
@@ -43,7 +43,7 @@ import Testing
       #expect(
         Array(lines.dropFirst().prefix(4)) == [
           "from the mapmade", "made", "token-1",
-          "\(rig.folder)/pods/\(pod?[path: ["metadata", "uid"]]?.stringValue ?? "")/volumes/work",
+          "\(rig.folder)/pods/\(pod?[path: ["metadata", "uid"]]?.stringValue ?? "")/volumes/job",
         ])
     }
   }

@@ -29,7 +29,11 @@ final class FolderLock: Sendable {
   /// Lets the folder go.
   func release() {
     descriptor.withLock { descriptor in
-      if let file = descriptor { close(file) }
+      if let file = descriptor {
+        // A child on its way from fork to exec holds a copy: closing alone would let go only when that is gone.
+        flock(file, LOCK_UN)
+        close(file)
+      }
       descriptor = nil
     }
   }
