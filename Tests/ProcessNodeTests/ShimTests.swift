@@ -107,7 +107,7 @@ import Testing
   func forkStorm() async throws {
     let loop = try DescriptorLoop()
     let inbox = Inbox<ContainerProcess.Event>()
-    let script = "i=0; while [ $i -lt 2000 ]; do (setsid sleep 1000 &); i=$((i+1)); done; echo never"
+    let script = "i=0; while [ $i -lt 2000 ]; do (setsid sleep 1000 &); i=$((i+1)); done; sleep 1000"
     let process = try start(loop, script, inbox)
     guard case .started = await inbox.next() else { throw TestFailure("\(inbox.all)") }
     process.kill()
