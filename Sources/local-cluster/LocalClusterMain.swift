@@ -1,0 +1,41 @@
+import ArgumentParser
+import KubernetesRuntime
+import LocalCluster
+import Logging
+import ServiceLifecycle
+import UnixSignals
+
+/// A local cluster alone, for the tests in Tests/LocalCluster and for trying kubectl; the product has `swarmscale local`.
+@main
+struct LocalClusterMain: AsyncParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "local-cluster", abstract: "Serve a local cluster's API, with its controllers and without a node.")
+
+  @Option(help: "Where to write the kubeconfig.")
+  var kubeconfig: String
+
+  @Option(help: "The port on loopback; 0 picks a free one.")
+  var port = 0
+
+  @Option(help: "Keep the objects in this file across runs.")
+  var snapshot: String?
+
+  @Option(help: "How many changes a watch may lag behind.")
+  var changes = 2_000
+
+  func run() async throws {
+    var logger = Logger(label: "local-cluster")
+    logger.logLevel = .info
+    var configuration = LocalClusterConfiguration()
+    configuration.kubeconfigPath = kubeconfig
+    configuration.port = port
+    configuration.snapshotPath = snapshot
+    configuration.limits.changes = changes
+    let cluster = LocalCluster(configuration: configuration, time: SystemTimeSource(), logger: logger) { endpoint in
+      print("listening on \(endpoint.server)")
+    }
+    try await ServiceGroup(
+      services: [cluster], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger
+    ).run()
+  }
+}
