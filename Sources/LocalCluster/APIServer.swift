@@ -1,3 +1,4 @@
+import HTTPTypes
 import Hummingbird
 import KubernetesCore
 import LocalAPI
@@ -62,9 +63,11 @@ struct APIServer: Sendable {
   /// Path and query of a request's target, decoded.
   static func parts(of target: String) -> (path: String, query: [(name: String, value: String)]) {
     let pieces = target.split(separator: "?", maxSplits: 1, omittingEmptySubsequences: false)
-    let query = pieces.count < 2 ? [] : pieces[1].split(separator: "&").map { pair in
+    var query: [(name: String, value: String)] = []
+    for pair in pieces.count < 2 ? [] : pieces[1].split(separator: "&") {
       let sides = pair.split(separator: "=", maxSplits: 1, omittingEmptySubsequences: false)
-      return (name: decoded(sides[0], isQuery: true), value: sides.count < 2 ? "" : decoded(sides[1], isQuery: true))
+      let value = sides.count < 2 ? "" : decoded(sides[1], isQuery: true)
+      query.append((name: decoded(sides[0], isQuery: true), value: value))
     }
     return (decoded(pieces.first ?? "/", isQuery: false), query)
   }

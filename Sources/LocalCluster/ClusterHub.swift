@@ -1,6 +1,6 @@
 import KubernetesCore
-package import KubernetesRuntime
-package import LocalAPI
+import KubernetesRuntime
+import LocalAPI
 import Synchronization
 
 /// The cluster's state, shared between the requests, the watches and the controllers' loop.

@@ -4,7 +4,7 @@ package import KubernetesCore
 import KubernetesRuntime
 import LocalAPI
 package import Logging
-package import ServiceLifecycle
+import ServiceLifecycle
 
 /// A Kubernetes API server with its controllers in one process, for one machine and for fast tests (docs/local-cluster.md).
 ///

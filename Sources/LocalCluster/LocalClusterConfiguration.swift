@@ -1,4 +1,3 @@
-package import KubernetesCore
 package import LocalAPI
 
 /// How a local cluster is set up.

@@ -1,4 +1,5 @@
 import KubernetesCore
+import KubernetesRuntime
 import Logging
 
 /// The file that keeps the objects across runs.

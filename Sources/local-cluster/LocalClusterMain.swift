@@ -1,5 +1,6 @@
 import ArgumentParser
 import KubernetesRuntime
+import LocalAPI
 import LocalCluster
 import Logging
 import ServiceLifecycle

@@ -58,13 +58,10 @@ package struct ClusterState: Sendable {
     var later = snapshot
     later["version"] = .string(String(version + 100_000))
     guard let store = ObjectStore(snapshot: later, logLimit: limits.changes) else { return nil }
-    self.limits = limits
+    self.init(limits: limits, at: now, using: &generator)
+    guard store.count("namespaces") > 0 else { return }
     self.store = store
     nextServiceAddress = store.count("services") + 1
-    guard store.count("namespaces") > 0 else {
-      self.init(limits: limits, at: now, using: &generator)
-      return
-    }
   }
 
   /// Forgets the changes so far: watches from before begin anew.

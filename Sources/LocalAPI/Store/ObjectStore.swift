@@ -109,7 +109,7 @@ package struct ObjectStore: Sendable {
     guard version >= compacted else { throw VersionExpired(version: version, oldest: compacted) }
     // Versions count up by one, so the place is known.
     let start = min(dropped + Int(clamping: version - compacted), log.count)
-    return log[start..<min(start + limit, log.count)]
+    return log[start..<(start + min(limit, log.count - start))]
   }
 
   // MARK: Writing
