@@ -86,6 +86,14 @@ package struct APIFailure: Error, Sendable {
       410, "Expired", "too old resource version: \(expired.version) (\(expired.oldest))")
   }
 
+  /// Faults of something that is no stored object, such as the options of a request.
+  static func invalid(kind: String, group: String = "", name: String = "", _ faults: [FieldFault]) -> APIFailure {
+    let type = ResourceType(
+      group: group, version: "", plural: "", singular: "", kind: kind, schema: Schema([:], name: nil, shape: .any),
+      storage: "")
+    return invalid(type, name, faults)
+  }
+
   static func invalid(_ type: ResourceType, _ name: String, _ faults: [FieldFault]) -> APIFailure {
     let kind = type.group.isEmpty ? type.kind : "\(type.kind).\(type.group)"
     let texts = faults.map { "\($0.field): \($0.message)" }

@@ -17,21 +17,21 @@ extension ClusterState {
       version = body[path: ["preconditions", "resourceVersion"]]?.stringValue
       let dryRun = body["dryRun"]?.arrayValue?.first?.stringValue ?? call["dryRun"] ?? ""
       guard ["", "All"].contains(dryRun) else {
-        throw .badRequest("dryRun: Unsupported value: \"\(dryRun.prefix(64))\": supported values: \"All\"")
+        throw Self.invalid(.notSupported("dryRun", .string(String(dryRun.prefix(64))), ["All"]))
       }
       isDryRun = dryRun == "All"
       if let policy, !["Orphan", "Background", "Foreground"].contains(policy) {
-        throw APIFailure(
-          422, "Invalid",
-          "DeleteOptions.meta.k8s.io \"\" is invalid: propagationPolicy: Unsupported value: \"\(policy.prefix(64))\": "
-            + "supported values: \"Foreground\", \"Background\", \"Orphan\"", details: [:])
+        throw Self.invalid(
+          .notSupported(
+            "propagationPolicy", .string(String(policy.prefix(64))), ["Background", "Foreground", "Orphan"]))
       }
       if let grace, grace < 0 {
-        throw APIFailure(
-          422, "Invalid",
-          "DeleteOptions.meta.k8s.io \"\" is invalid: gracePeriodSeconds: Invalid value: \(grace): must be greater than or "
-            + "equal to 0", details: [:])
+        throw Self.invalid(.invalid("gracePeriodSeconds", .int(grace), "must be greater than or equal to 0"))
       }
+    }
+
+    private static func invalid(_ fault: FieldFault) -> APIFailure {
+      .invalid(kind: "DeleteOptions", group: "meta.k8s.io", [fault])
     }
   }
 

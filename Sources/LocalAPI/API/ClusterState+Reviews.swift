@@ -59,10 +59,9 @@ extension ClusterState {
     let audiences = spec["audiences"]?.arrayValue?.compactMap(\.stringValue) ?? []
     let seconds = spec["expirationSeconds"]?.intValue ?? 3_600
     guard seconds >= 600, seconds <= 1 << 32 else {
-      throw APIFailure(
-        422, "Invalid",
-        "TokenRequest.authentication.k8s.io \"\(place.name ?? "")\" is invalid: spec.expirationSeconds: Invalid value: "
-          + "\(seconds): may not specify a duration less than 10 minutes", details: [:])
+      throw .invalid(
+        kind: "TokenRequest", group: "authentication.k8s.io", name: place.name ?? "",
+        [.invalid("spec.expirationSeconds", .int(seconds), "may not specify a duration less than 10 minutes")])
     }
     var token = IssuedTokens.Token(
       namespace: place.namespace, account: place.name ?? "",

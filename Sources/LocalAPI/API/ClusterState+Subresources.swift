@@ -70,11 +70,8 @@ extension ClusterState {
       throw .badRequest("Scale in version \"v1\" cannot be handled as a Scale: spec.replicas is not a number")
     }
     guard (0...Int64(Int32.max)).contains(replicas) else {
-      let type = ResourceType(
-        group: "autoscaling", version: "v1", plural: "scales", singular: "scale", kind: "Scale",
-        schema: Schema([:], name: nil, shape: .any), storage: "")
       throw .invalid(
-        type, place.name ?? "",
+        kind: "Scale", group: "autoscaling", name: place.name ?? "",
         [.invalid("spec.replicas", wanted, "must be greater than or equal to 0")])
     }
     var new = old
@@ -111,10 +108,9 @@ extension ClusterState {
     func number(_ parameter: String, from least: Int) throws(APIFailure) -> Int? {
       guard let text = call[parameter] else { return nil }
       guard let value = Int(text), value >= least else {
-        throw APIFailure(
-          422, "Invalid",
-          "PodLogOptions \"\(name)\" is invalid: \(parameter): Invalid value: \"\(text.prefix(64))\": must be greater than or equal to \(least)",
-          details: [:])
+        throw .invalid(
+          kind: "PodLogOptions", name: name,
+          [.invalid(parameter, .string(String(text.prefix(64))), "must be greater than or equal to \(least)")])
       }
       return value
     }
@@ -124,16 +120,13 @@ extension ClusterState {
         sinceTime = try Timestamp(rfc3339: text)
       } catch { throw .badRequest("sinceTime: \(error)") }
     }
-    guard !PodFacts.node(pod).isEmpty else {
-      // As the real server: an empty log for a pod that runs nowhere yet.
-      return .text(status: 200, "")
-    }
-    return .log(
-      LogRequest(
-        namespace: place.namespace, pod: name, container: container, follow: call.isSet("follow"),
-        previous: call.isSet("previous"), tailLines: try number("tailLines", from: 0),
-        limitBytes: try number("limitBytes", from: 1), sinceSeconds: try number("sinceSeconds", from: 1),
-        sinceTime: sinceTime, timestamps: call.isSet("timestamps")))
+    let request = LogRequest(
+      namespace: place.namespace, pod: name, container: container, follow: call.isSet("follow"),
+      previous: call.isSet("previous"), tailLines: try number("tailLines", from: 0),
+      limitBytes: try number("limitBytes", from: 1), sinceSeconds: try number("sinceSeconds", from: 1),
+      sinceTime: sinceTime, timestamps: call.isSet("timestamps"))
+    // As the real server: an empty log for a pod that runs nowhere yet.
+    return PodFacts.node(pod).isEmpty ? .text(status: 200, "") : .log(request)
   }
 
   // MARK: Pods and namespaces

@@ -153,7 +153,8 @@ extension ClusterState {
   ) throws(APIFailure) -> APIAnswer {
     let type = place.type
     guard !(call["fieldManager"] ?? "").isEmpty else {
-      throw .badRequest("PatchOptions.meta.k8s.io \"\" is invalid: fieldManager: Required value: is required for apply patch")
+      throw .invalid(
+        kind: "PatchOptions", group: "meta.k8s.io", [.required("fieldManager", "is required for apply patch")])
     }
     guard configuration["kind"]?.stringValue == type.kind, configuration["apiVersion"]?.stringValue == type.apiVersion
     else { throw .badRequest("an applied configuration names its apiVersion and kind: \(type.apiVersion), \(type.kind)") }

@@ -15,7 +15,9 @@ extension ClusterState {
       case nil, "": isDryRun = false
       case "All": isDryRun = true
       case let other?:
-        throw .badRequest("dryRun: Unsupported value: \"\(other.prefix(64))\": supported values: \"All\"")
+        throw .invalid(
+          kind: "WriteOptions", group: "meta.k8s.io",
+          [.notSupported("dryRun", .string(String(other.prefix(64))), ["All"])])
       }
       manager = call.fieldManager
       fieldValidation = call["fieldValidation"] ?? "Ignore"

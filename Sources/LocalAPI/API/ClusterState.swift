@@ -217,7 +217,7 @@ struct Place {
     case "apis": group = rest.popFirst() ?? ""
     default: throw .noSuchPath(path)
     }
-    guard let version = rest.popFirst() else { throw .noSuchPath(path) }
+    guard let version = rest.popFirst(), catalog.groups.contains(group) else { throw .noSuchPath(path) }
     var namespace = ""
     // `namespaces/a/pods` lies in a namespace; `namespaces/a` and `namespaces/a/status` are the namespace itself.
     if rest.first == "namespaces", rest.count >= 3, !(group.isEmpty && ["status", "finalize"].contains(rest[rest.startIndex + 2])) {

@@ -97,6 +97,8 @@ extension ClusterState {
     case "pods":
       for pod in [change.old, change.new].compactMap({ $0 }) { markOwner(of: pod, key, "replicasets", "ReplicaSet") }
       if change.new.map({ PodFacts.node($0).isEmpty }) ?? true { controllers.mustSchedule = true }
+      // A Recreate waits for the last old pod, and by then its ReplicaSet counts none already.
+      if change.new == nil, let old = change.old { markDeployment(ofPod: old, key) }
     case "replicasets":
       controllers.replicaSets.insert(key)
       for set in [change.old, change.new].compactMap({ $0 }) { markOwner(of: set, key, "deployments", "Deployment") }
@@ -116,6 +118,13 @@ extension ClusterState {
     {
       controllers.mustCollect = true
     }
+  }
+
+  private mutating func markDeployment(ofPod pod: JSONValue, _ key: ObjectKey) {
+    guard let name = Owners.controller(of: pod)?["name"]?.stringValue,
+      let set = store[ObjectKey(storage: "replicasets", namespace: key.namespace, name: name)]
+    else { return }
+    markOwner(of: set, key, "deployments", "Deployment")
   }
 
   private mutating func markOwner(of object: JSONValue, _ key: ObjectKey, _ storage: String, _ kind: String) {
@@ -180,9 +189,10 @@ extension ClusterState {
     var ages: [(time: Timestamp, key: ObjectKey)] = []
     for entry in store.list("events", namespace: nil) {
       let event = entry.object
-      let text = event["lastTimestamp"]?.stringValue ?? event[path: ["series", "lastObservedTime"]]?.stringValue
-      let time = text.flatMap { try? Timestamp(rfc3339: $0) } ?? PodFacts.creationTime(event) ?? now
-      ages.append((time, entry.key))
+      // Its time begins anew when it is counted again.
+      let texts = [event["lastTimestamp"], event[path: ["series", "lastObservedTime"]]].compactMap { $0?.stringValue }
+      let times = texts.compactMap { try? Timestamp(rfc3339: $0) } + [PodFacts.creationTime(event) ?? now]
+      ages.append((times.max() ?? now, entry.key))
     }
     ages.sort { ($0.time, $0.key) < ($1.time, $1.key) }
     let surplus = max(0, ages.count - limits.events)

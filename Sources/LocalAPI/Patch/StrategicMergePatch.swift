@@ -38,7 +38,8 @@ package enum StrategicMergePatch {
       }
       let field = schema?.field(key)
       if case .array(let elements) = change, let field {
-        members[key] = try mergeList(members[key], elements, field)
+        let order = changes["$setElementOrder/\(key)"]?.arrayValue
+        members[key] = try mergeList(members[key], elements, order: order, field)
       } else if change == .null {
         members[key] = nil
       } else {
@@ -47,8 +48,10 @@ package enum StrategicMergePatch {
     }
     for (key, order) in changes where key.hasPrefix("$setElementOrder/") {
       let name = String(key.dropFirst("$setElementOrder/".count))
-      guard let elements = members[name]?.arrayValue, let wanted = order.arrayValue else { continue }
-      members[name] = .array(sorted(elements, by: wanted, schema?.field(name)))
+      guard changes[name] == nil, let elements = members[name]?.arrayValue, let wanted = order.arrayValue,
+        let field = schema?.field(name)
+      else { continue }
+      members[name] = .array(ordered(elements, by: wanted, before: elements, field))
     }
     return .object(members)
   }
@@ -68,14 +71,13 @@ package enum StrategicMergePatch {
   }
 
   private static func mergeList(
-    _ old: JSONValue?, _ changes: [JSONValue], _ schema: Schema
+    _ old: JSONValue?, _ changes: [JSONValue], order: [JSONValue]?, _ schema: Schema
   ) throws(PatchError) -> JSONValue {
-    var result = old?.arrayValue ?? []
+    let before = old?.arrayValue ?? []
+    var result = before
     switch schema.patchMerge {
     case .atomic: return .array(changes)
-    case .set:
-      for change in changes where !result.contains(change) { result.append(change) }
-      return .array(result)
+    case .set: for change in changes where !result.contains(change) { result.append(change) }
     case .map(let keys):
       if changes.contains(where: { $0["$patch"] == "replace" }) {
         return .array(changes.filter { $0["$patch"] != "replace" })
@@ -93,25 +95,31 @@ package enum StrategicMergePatch {
           result.append(merged)
         }
       }
-      return .array(result)
     }
+    return .array(ordered(result, by: order ?? changes, before: before, schema))
   }
 
-  /// Elements that the order names, in that order; the others keep their places relative to their neighbours.
-  private static func sorted(_ elements: [JSONValue], by order: [JSONValue], _ schema: Schema?) -> [JSONValue] {
+  /// The elements in the patch's order; those that it doesn't name stand where the live list has them, as far as that is possible,
+  /// and behind new ones. This is `mergeSortedSlice` of Kubernetes' `strategicpatch`.
+  private static func ordered(
+    _ elements: [JSONValue], by order: [JSONValue], before: [JSONValue], _ schema: Schema
+  ) -> [JSONValue] {
     var keys: [String] = []
-    if case .map(let mergeKeys) = schema?.patchMerge { keys = mergeKeys }
-    func rank(_ element: JSONValue) -> Int? {
-      order.firstIndex { wanted in
-        keys.isEmpty ? wanted == element : keys.allSatisfy { wanted[$0] == element[$0] }
+    if case .map(let mergeKeys) = schema.patchMerge { keys = mergeKeys }
+    func rank(_ element: JSONValue, in list: [JSONValue]) -> Int? {
+      list.firstIndex { other in keys.isEmpty ? other == element : keys.allSatisfy { other[$0] == element[$0] } }
+    }
+    var named = elements.filter { rank($0, in: order) != nil }
+      .sorted { (rank($0, in: order) ?? 0) < (rank($1, in: order) ?? 0) }[...]
+    var others = elements.filter { rank($0, in: order) == nil }[...]
+    var result: [JSONValue] = []
+    while let first = named.first, let other = others.first {
+      if let left = rank(other, in: before), let right = rank(first, in: before), left < right {
+        result.append(others.removeFirst())
+      } else {
+        result.append(named.removeFirst())
       }
     }
-    let named = elements.filter { rank($0) != nil }.sorted { (rank($0) ?? 0) < (rank($1) ?? 0) }
-    var rest = named[...]
-    // The places of named elements are filled in the new order, so that unnamed ones stay where they are.
-    return elements.map { element in
-      guard rank(element) != nil, let next = rest.popFirst() else { return element }
-      return next
-    }
+    return result + named + others
   }
 }

@@ -25,8 +25,30 @@ enum Defaults {
         podSpec(&spec)
       }
     case "services": edit(&object, "spec", service)
-    case "secrets": fill(&object, ["type": "Opaque"])
+    case "secrets":
+      fill(&object, ["type": "Opaque"])
+      guard let texts = object["stringData"]?.objectValue else { return }
+      var data = object["data"]?.objectValue ?? [:]
+      for (key, text) in texts { data[key] = .string(Base64.text(Array((text.stringValue ?? "").utf8))) }
+      object["data"] = .object(data)
+      object["stringData"] = nil
     default: break
+    }
+  }
+
+  /// Base64, without Foundation.
+  enum Base64 {
+    static func text(_ bytes: [UInt8]) -> String {
+      let alphabet = Array("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/".utf8)
+      var result: [UInt8] = []
+      for start in stride(from: 0, to: bytes.count, by: 3) {
+        let part = bytes[start..<min(start + 3, bytes.count)]
+        let value = part.reduce(UInt32(0)) { $0 << 8 | UInt32($1) } << UInt32(8 * (3 - part.count))
+        for index in 0..<4 {
+          result.append(index <= part.count ? alphabet[Int(value >> UInt32(18 - 6 * index) & 63)] : UInt8(ascii: "="))
+        }
+      }
+      return String(decoding: result, as: UTF8.self)
     }
   }
 

@@ -12,6 +12,7 @@ extension ResourceCatalog {
     }
     var namespaces = type("namespaces", "namespace", "Namespace", ["ns"], columns: TableColumns.namespace)
     namespaces.isNamespaced = false
+    namespaces.verbs.removeAll { $0 == "deletecollection" }
     namespaces.subresources = [
       .status("Namespace"), .init(name: "finalize", kind: "Namespace", verbs: ["update"]),
     ]

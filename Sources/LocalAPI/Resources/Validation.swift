@@ -56,13 +56,13 @@ enum Validation {
           .invalid("metadata.ownerReferences[\(index)].\(field)", "", "\(field) must not be empty"))
       }
     }
-    for finalizer in metadata["finalizers"]?.arrayValue ?? [] {
+    for (index, finalizer) in (metadata["finalizers"]?.arrayValue ?? []).enumerated() {
       let text = finalizer.stringValue ?? ""
       if !LabelSyntax.isKey(text) {
-        faults.append(.invalid("metadata.finalizers", finalizer, qualifiedRule))
+        faults.append(.invalid("metadata.finalizers[\(index)]", finalizer, qualifiedRule))
       } else if !text.contains("/"), !["orphan", "foregroundDeletion", "kubernetes"].contains(text) {
         faults.append(
-          .invalid("metadata.finalizers", finalizer, "name is neither a standard finalizer name nor is it fully qualified"))
+          .invalid("metadata.finalizers[\(index)]", finalizer, "name is neither a standard finalizer name nor is it fully qualified"))
       }
     }
   }
@@ -131,7 +131,7 @@ enum Validation {
       faults.append(
         .forbidden("spec.strategy.rollingUpdate", "may not be specified when strategy `type` is 'Recreate'"))
     } else if kind != "Recreate", kind != "RollingUpdate" {
-      faults.append(.notSupported("spec.strategy.type", kind, ["Recreate", "RollingUpdate"]))
+      faults.append(.notSupported("spec.strategy", kind, ["Recreate", "RollingUpdate"]))
     }
     guard let rolling = strategy["rollingUpdate"] else { return }
     var areZero = true
@@ -246,7 +246,7 @@ enum Validation {
         }
       }
     }
-    if size > 1 << 20 { faults.append(FieldFault(.tooLong, "data", "Too long: must have at most 1048576 bytes")) }
+    if size > 1 << 20 { faults.append(FieldFault(.tooLong, "[]", "Too long: must have at most 1048576 bytes")) }
   }
 
   private static func lease(_ spec: JSONValue, _ faults: inout [FieldFault]) {
