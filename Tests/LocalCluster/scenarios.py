@@ -782,8 +782,10 @@ def discovery(t: Transcript) -> None:
             rows = []
             for item in answer["resources"]:
                 base, _, sub = item["name"].partition("/")
+                # Services can be deleted all at once since Kubernetes 1.23.
+                verbs = [verb for verb in item["verbs"] if (base, verb) != ("services", "deletecollection")]
                 if base in resources and sub in ("", "status", "scale", "log", "token"):
-                    rows.append([item["name"], item["kind"], item["namespaced"], sorted(item.get("shortNames", [])), sorted(item["verbs"])])
+                    rows.append([item["name"], item["kind"], item["namespaced"], sorted(item.get("shortNames", [])), sorted(verbs)])
             return sorted(rows)
 
         t.call(path, "GET", path, show=show)

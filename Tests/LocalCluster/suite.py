@@ -4,7 +4,6 @@
 from __future__ import annotations
 
 import argparse
-import difflib
 import json
 import os
 import subprocess
@@ -16,10 +15,20 @@ from pathlib import Path
 from scenarios import SCENARIOS
 from server import Server, Transcript
 
+Facts = dict[str, list[tuple[str, object]]]
 ROOT = Path(__file__).resolve().parents[2]
 
 
-def run(server: Server, names: list[str]) -> dict[str, list[str]]:
+def differences(real: object, local: object, path: str = "") -> list[str]:
+    """Where two documents differ, one line a place."""
+    if isinstance(real, dict) and isinstance(local, dict):
+        return [line for key in sorted({*real, *local}) for line in differences(real.get(key), local.get(key), f"{path}.{key}")]
+    if isinstance(real, list) and isinstance(local, list) and len(real) == len(local):
+        return [line for index, pair in enumerate(zip(real, local)) for line in differences(*pair, f"{path}[{index}]")]
+    return [] if real == local else [f"{path}: real {json.dumps(real)}, local {json.dumps(local)}"]
+
+
+def run(server: Server, names: list[str]) -> Facts:
     """The transcripts of one server, by scenario."""
     result = {}
     begin = time.monotonic()
@@ -27,7 +36,7 @@ def run(server: Server, names: list[str]) -> dict[str, list[str]]:
         name = scenario.__name__
         if names and name not in names:
             continue
-        namespace = f"suite-{name.replace('_', '-')}"
+        namespace = f"suite-{os.getpid()}-{name.replace('_', '-')}"
         server.send("POST", "/api/v1/namespaces", {"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": namespace}})
         transcript = Transcript(server, namespace)
         try:
@@ -35,27 +44,32 @@ def run(server: Server, names: list[str]) -> dict[str, list[str]]:
         except (KeyError, IndexError, TypeError, AssertionError, AttributeError) as error:
             # What it asked for isn't there: the transcript so far, and the difference, tell more than the error.
             transcript.note("stopped", f"{server.name}: {type(error).__name__}: {error}")
-        text = [f"{label}: {json.dumps(value, sort_keys=True)}".replace(namespace, "NAMESPACE") for label, value in transcript.lines]
-        result[name] = text
+        text = json.dumps(transcript.lines, sort_keys=True).replace(namespace, "NAMESPACE")
+        result[name] = [(label, value) for label, value in json.loads(text)]
         server.send("DELETE", f"/api/v1/namespaces/{namespace}")
     print(f"{server.name}: {len(result)} scenarios, {sum(map(len, result.values()))} facts, {time.monotonic() - begin:.1f} s", flush=True)
     return result
 
 
-def compare(local: dict[str, list[str]], real: dict[str, list[str]]) -> int:
+def compare(local: Facts, real: Facts) -> int:
     """Prints the differences; how many scenarios have one."""
     different = 0
     for name in real:
-        stopped = any(line.startswith("stopped: ") for line in local[name] + real[name])
+        stopped = any(label == "stopped" for label, _ in local[name] + real[name])
         if local[name] == real[name] and not stopped:
             continue
         different += 1
-        print(f"\n{name}: the servers differ (- real API server, + local cluster)")
-        for line in difflib.unified_diff(real[name], local[name], lineterm="", n=0):
-            if not line.startswith(("---", "+++", "@@")):
-                print(f"  {line[:1500]}")
+        print(f"\n{name}: the servers differ")
+        for (label, there), (same, here) in zip(real[name], local[name]):
+            if label != same:
+                print(f"  {label} / {same}: {json.dumps(there)[:300]} / {json.dumps(here)[:300]}")
+                break
+            for line in differences(there, here):
+                print(f"  {label}{line[:600]}")
+        if len(real[name]) != len(local[name]):
+            print(f"  {len(real[name])} facts on the real server, {len(local[name])} on the local cluster")
         if stopped and local[name] == real[name]:
-            print("  both stopped: " + local[name][-1])
+            print(f"  both stopped: {local[name][-1][1]}")
     return different
 
 

@@ -149,7 +149,8 @@ package struct ClusterState: Sendable {
     case ("GET", let name?), ("HEAD", let name?):
       try allow("get", place, call)
       return call.isSet("watch")
-        ? try watch(place, call, name: name) : try shown(try object(place), place.type, call, moment.now)
+        ? try watch(place, call, name: name)
+        : try shown(served(try object(place), place.type), place.type, call, moment.now)
     case ("POST", nil):
       try allow("create", place, call)
       return try create(place, call, &moment)

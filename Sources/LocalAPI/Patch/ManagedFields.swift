@@ -123,8 +123,9 @@ struct ManagedFields {
     var result = merged(live ?? [:], configuration, schema)
     let previous = fields.entries.first { $0.isSame(as: own) }?.paths ?? []
     let others = fields.entries.filter { !$0.isSame(as: own) }.reduce(into: Set<FieldPath>()) { $0.formUnion($1.paths) }
-    // The longest paths first, so that an element's fields go before the element.
-    for path in previous.subtracting(wanted.keys).subtracting(others).sorted(by: { $0.count > $1.count }) {
+    // Whole elements first: one whose key has gone could not be found any more.
+    let gone = previous.subtracting(wanted.keys).subtracting(others)
+    for path in gone.filter({ $0.last == "." }) + gone.filter({ $0.last != "." }) {
       if path.last == ".", others.contains(where: { $0.starts(with: path.dropLast()) }) { continue }
       result = FieldPaths.removing(path[...], from: result, schema: schema) ?? result
     }

@@ -23,6 +23,7 @@ enum Defaults {
       edit(&object, "spec") { spec in
         fill(&spec, ["enableServiceLinks": true])
         podSpec(&spec)
+        for field in ["containers", "initContainers"] { editEach(&spec, field, requests) }
       }
     case "services": edit(&object, "spec", service)
     case "secrets":
@@ -121,8 +122,11 @@ enum Defaults {
         editIfPresent(&lifecycle, hook) { editIfPresent(&$0, "httpGet", httpGet) }
       }
     }
+  }
+
+  /// In a pod, though not yet in a template, a limit is a request, too, where none is written.
+  private static func requests(_ container: inout JSONValue) {
     editIfPresent(&container, "resources") { resources in
-      // A limit is a request, too, where none is written.
       guard let limits = resources["limits"]?.objectValue else { return }
       let requests = resources["requests"]?.objectValue ?? [:]
       resources["requests"] = .object(limits.merging(requests) { $1 })
