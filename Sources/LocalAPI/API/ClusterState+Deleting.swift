@@ -74,7 +74,7 @@ extension ClusterState {
   /// Deletes an object; answers its state when something has to happen before it goes, nil when it went.
   @discardableResult
   mutating func delete(
-    _ old: JSONValue, at key: ObjectKey, _ options: DeleteOptions, _ now: Timestamp
+    _ old: JSONValue, at key: StoreKey, _ options: DeleteOptions, _ now: Timestamp
   ) -> JSONValue? {
     var finalizers = old[path: ["metadata", "finalizers"]]?.arrayValue ?? []
     switch options.policy {
@@ -104,7 +104,7 @@ extension ClusterState {
   }
 
   /// How many seconds an object is given: pods that run somewhere have a grace period, everything else goes at once.
-  private static func grace(_ old: JSONValue, _ key: ObjectKey, _ options: DeleteOptions) -> Int64 {
+  private static func grace(_ old: JSONValue, _ key: StoreKey, _ options: DeleteOptions) -> Int64 {
     guard key.storage == "pods", !PodFacts.node(old).isEmpty else { return 0 }
     if ["Succeeded", "Failed"].contains(PodFacts.phase(old)) { return 0 }
     let own = old[path: ["spec", "terminationGracePeriodSeconds"]]?.intValue ?? 30

@@ -7,11 +7,11 @@ extension ClusterState {
     let (labels, fields) = try selectors(call, place.type)
     var version = store.version
     var entries: [ObjectStore.Entry]
-    var after: ObjectKey?
+    var after: StoreKey?
     if let token = call["continue"], !token.isEmpty {
       let start = try ContinueToken(token)
       version = start.version
-      after = ObjectKey(storage: place.type.storage, namespace: start.namespace, name: start.name)
+      after = StoreKey(storage: place.type.storage, namespace: start.namespace, name: start.name)
       entries = try entriesAt(version, place)
     } else if call["resourceVersionMatch"] == "Exact" {
       version = try Self.version(call["resourceVersion"] ?? "")

@@ -43,10 +43,10 @@ extension ClusterState {
 
   /// Whether the account, and the pod that a token is bound to, are still there.
   private func isBound(_ token: IssuedTokens.Token) -> Bool {
-    let account = store[ObjectKey(storage: "serviceaccounts", namespace: token.namespace, name: token.account)]
+    let account = store[StoreKey(storage: "serviceaccounts", namespace: token.namespace, name: token.account)]
     guard account?[path: ["metadata", "uid"]]?.stringValue == token.accountUID else { return false }
     guard let name = token.podName else { return true }
-    let pod = store[ObjectKey(storage: "pods", namespace: token.namespace, name: name)]
+    let pod = store[StoreKey(storage: "pods", namespace: token.namespace, name: name)]
     return pod?[path: ["metadata", "uid"]]?.stringValue == token.podUID
   }
 
@@ -85,7 +85,7 @@ extension ClusterState {
       throw .badRequest("cannot bind token to object of type \(bound["kind"]?.stringValue?.prefix(64) ?? ""): only pods are served here")
     }
     guard let type = catalog.type(storage: "pods"),
-      let pod = store[ObjectKey(storage: "pods", namespace: token.namespace, name: name)]
+      let pod = store[StoreKey(storage: "pods", namespace: token.namespace, name: name)]
     else {
       throw APIFailure(404, "NotFound", "pods \"\(name.prefix(253))\" not found", details: [:])
     }
@@ -113,6 +113,12 @@ extension ClusterState {
       let wanted = document[path: ["spec", "audiences"]]?.arrayValue?.compactMap(\.stringValue) ?? []
       document["status"] = status(ofToken: text, wanted.isEmpty ? [IssuedTokens.apiAudience] : wanted, now)
     } else {
+      let spec = document["spec"] ?? [:]
+      guard spec["resourceAttributes"] != nil || spec["nonResourceAttributes"] != nil else {
+        throw .invalid(
+          kind: place.type.kind, group: place.type.group,
+          [.invalid("spec.resourceAttributes", spec, "exactly one of nonResourceAttributes or resourceAttributes must be specified")])
+      }
       // Whoever got in may do everything: it is the user's own machine.
       document["status"] = ["allowed": true, "reason": "the local cluster allows everything to whoever may enter"]
     }

@@ -55,7 +55,7 @@ extension ClusterState {
   }
 
   /// Stores an object; one that only waited for its last finalizer goes.
-  mutating func put(_ object: JSONValue, at key: ObjectKey) -> JSONValue {
+  mutating func put(_ object: JSONValue, at key: StoreKey) -> JSONValue {
     let metadata = object["metadata"]
     let isFinished =
       metadata?["deletionTimestamp"] != nil && (metadata?["finalizers"]?.arrayValue ?? []).isEmpty

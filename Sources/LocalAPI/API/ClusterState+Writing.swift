@@ -172,7 +172,7 @@ extension ClusterState {
   /// Fills in name, identity and time of a new object; answers its place.
   private func name(
     _ object: inout JSONValue, _ place: Place, _ moment: inout Moment
-  ) throws(APIFailure) -> ObjectKey {
+  ) throws(APIFailure) -> StoreKey {
     var metadata = object["metadata"] ?? [:]
     let namespace = metadata["namespace"]?.stringValue ?? ""
     if place.type.isNamespaced {
@@ -203,12 +203,12 @@ extension ClusterState {
     metadata["managedFields"] = nil
     metadata["generation"] = place.type.hasGeneration ? 1 : nil
     object["metadata"] = metadata
-    return ObjectKey(storage: place.type.storage, namespace: place.namespace, name: name)
+    return StoreKey(storage: place.type.storage, namespace: place.namespace, name: name)
   }
 
-  private func checkNamespace(_ key: ObjectKey, _ type: ResourceType) throws(APIFailure) {
+  private func checkNamespace(_ key: StoreKey, _ type: ResourceType) throws(APIFailure) {
     guard type.isNamespaced else { return }
-    let namespace = ObjectKey(storage: "namespaces", namespace: "", name: key.namespace)
+    let namespace = StoreKey(storage: "namespaces", namespace: "", name: key.namespace)
     guard let object = store[namespace] else {
       guard let type = catalog.type(storage: "namespaces") else { return }
       throw .notFound(type, key.namespace)

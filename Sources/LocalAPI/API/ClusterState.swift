@@ -197,8 +197,8 @@ struct Place {
   var name: String?
   var subresource: String?
 
-  var key: ObjectKey {
-    ObjectKey(storage: type.storage, namespace: type.isNamespaced ? namespace : "", name: name ?? "")
+  var key: StoreKey {
+    StoreKey(storage: type.storage, namespace: type.isNamespaced ? namespace : "", name: name ?? "")
   }
 
   /// nil for all namespaces.

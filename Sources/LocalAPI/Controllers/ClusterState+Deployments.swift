@@ -8,7 +8,7 @@ private let hashLabel = "pod-template-hash"
 extension ClusterState {
   /// A Deployment with its ReplicaSets while it is being looked at.
   private struct Rollout {
-    var key: ObjectKey
+    var key: StoreKey
     var deployment: JSONValue
     /// The ReplicaSet of the template as it is now.
     var new: ObjectStore.Entry?
@@ -21,7 +21,7 @@ extension ClusterState {
   }
 
   /// One step of a Deployment towards its spec.
-  mutating func settleDeployment(_ key: ObjectKey, _ moment: inout Moment) {
+  mutating func settleDeployment(_ key: StoreKey, _ moment: inout Moment) {
     guard let deployment = store[key], let selector = Owners.selector(deployment["spec"] ?? [:]) else { return }
     var rollout = find(key, deployment, selector)
     guard !PodFacts.isDeleting(deployment) else { return writeStatus(rollout, moment.now) }
@@ -42,7 +42,7 @@ extension ClusterState {
 
   // MARK: ReplicaSets
 
-  private mutating func find(_ key: ObjectKey, _ deployment: JSONValue, _ selector: Selector) -> Rollout {
+  private mutating func find(_ key: StoreKey, _ deployment: JSONValue, _ selector: Selector) -> Rollout {
     var own: [ObjectStore.Entry] = []
     for entry in store.list("replicasets", namespace: key.namespace) {
       if Owners.isControlled(entry.object, by: deployment) {
@@ -125,7 +125,7 @@ extension ClusterState {
     let template = Self.template(rollout.deployment)
     let collisions = status(rollout.deployment, "collisionCount")
     let digest = Hash.name(Hash.fnv64("\(collisions) " + String(decoding: template.text, as: UTF8.self)))
-    let key = ObjectKey(
+    let key = StoreKey(
       storage: "replicasets", namespace: rollout.key.namespace, name: "\(rollout.key.name.prefix(242))-\(digest)")
     guard store[key] == nil else {
       // Somebody else's set has the name: count up, and so make another digest.

@@ -84,7 +84,7 @@ extension ClusterState {
     }
   }
 
-  private mutating func remove(_ finalizer: String, from key: ObjectKey) {
+  private mutating func remove(_ finalizer: String, from key: StoreKey) {
     guard var object = store[key] else { return }
     let finalizers = object[path: ["metadata", "finalizers"]]?.arrayValue ?? []
     let rest = finalizers.filter { $0.stringValue != finalizer }

@@ -2,7 +2,7 @@ import KubernetesCore
 
 extension ClusterState {
   /// Makes the count of a ReplicaSet's pods what its spec says, and its status what is there.
-  mutating func settleReplicaSet(_ key: ObjectKey, _ moment: inout Moment) {
+  mutating func settleReplicaSet(_ key: StoreKey, _ moment: inout Moment) {
     guard let set = store[key], let selector = Owners.selector(set["spec"] ?? [:]) else { return }
     let pods = claim(set, selector).filter { PodFacts.isActive($0.object) }
     if !PodFacts.isDeleting(set) {
@@ -53,7 +53,7 @@ extension ClusterState {
     let template = set[path: ["spec", "template"]] ?? [:]
     let prefix = "\(Owners.name(of: set))-"
     let namespace = Owners.namespace(of: set)
-    var key = ObjectKey(storage: "pods", namespace: namespace, name: "")
+    var key = StoreKey(storage: "pods", namespace: namespace, name: "")
     repeat { key.name = String(prefix.prefix(58)) + moment.suffix() } while store[key] != nil
     var metadata: JSONValue = [
       "name": .string(key.name), "generateName": .string(prefix), "namespace": .string(namespace),
@@ -102,7 +102,7 @@ extension ClusterState {
   }
 
   private mutating func writeStatus(
-    of set: JSONValue, _ key: ObjectKey, _ pods: [ObjectStore.Entry], _ now: Timestamp
+    of set: JSONValue, _ key: StoreKey, _ pods: [ObjectStore.Entry], _ now: Timestamp
   ) {
     let labels = set[path: ["spec", "template", "metadata", "labels"]]?.objectValue ?? [:]
     let seconds = set[path: ["spec", "minReadySeconds"]]?.intValue ?? 0

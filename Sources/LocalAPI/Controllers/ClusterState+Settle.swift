@@ -4,9 +4,9 @@ package import KubernetesCore
 struct ControllerState: Sendable {
   /// Changes up to this version have been looked at; nil: everything has to be.
   var cursor: UInt64?
-  var replicaSets: Set<ObjectKey> = []
-  var deployments: Set<ObjectKey> = []
-  var namespaces: Set<ObjectKey> = []
+  var replicaSets: Set<StoreKey> = []
+  var deployments: Set<StoreKey> = []
+  var namespaces: Set<StoreKey> = []
   /// Whether a pod waits for a node, or a node has changed.
   var mustSchedule = false
   /// Whether an owner has gone, or an object waits for what depends on it.
@@ -14,7 +14,7 @@ struct ControllerState: Sendable {
   /// Nodes that have been deleted.
   var lostNodes: Set<String> = []
   /// When to look at something again, though nothing changes.
-  var deadlines: [ObjectKey: Timestamp] = [:]
+  var deadlines: [StoreKey: Timestamp] = [:]
 
   var isIdle: Bool {
     replicaSets.isEmpty && deployments.isEmpty && namespaces.isEmpty && !mustSchedule && !mustCollect
@@ -22,7 +22,7 @@ struct ControllerState: Sendable {
   }
 
   /// Notes that an object wants to be looked at not later than a moment.
-  mutating func wake(_ key: ObjectKey, at time: Timestamp) {
+  mutating func wake(_ key: StoreKey, at time: Timestamp) {
     deadlines[key] = min(deadlines[key] ?? time, time)
   }
 }
@@ -80,7 +80,7 @@ extension ClusterState {
     for change in Array(changes) { observe(change) }
   }
 
-  private mutating func mark(_ key: ObjectKey) {
+  private mutating func mark(_ key: StoreKey) {
     switch key.storage {
     case "deployments": controllers.deployments.insert(key)
     case "replicasets": controllers.replicaSets.insert(key)
@@ -109,7 +109,7 @@ extension ClusterState {
     }
     if key.namespace != "", change.new == nil {
       // A namespace that is about to go waits for its last object.
-      controllers.namespaces.insert(ObjectKey(storage: "namespaces", namespace: "", name: key.namespace))
+      controllers.namespaces.insert(StoreKey(storage: "namespaces", namespace: "", name: key.namespace))
     }
     let owners = change.new?[path: ["metadata", "ownerReferences"]]?.arrayValue ?? []
     if change.new == nil || (change.old == nil && !owners.isEmpty)
@@ -120,17 +120,17 @@ extension ClusterState {
     }
   }
 
-  private mutating func markDeployment(ofPod pod: JSONValue, _ key: ObjectKey) {
+  private mutating func markDeployment(ofPod pod: JSONValue, _ key: StoreKey) {
     guard let name = Owners.controller(of: pod)?["name"]?.stringValue,
-      let set = store[ObjectKey(storage: "replicasets", namespace: key.namespace, name: name)]
+      let set = store[StoreKey(storage: "replicasets", namespace: key.namespace, name: name)]
     else { return }
     markOwner(of: set, key, "deployments", "Deployment")
   }
 
-  private mutating func markOwner(of object: JSONValue, _ key: ObjectKey, _ storage: String, _ kind: String) {
+  private mutating func markOwner(of object: JSONValue, _ key: StoreKey, _ storage: String, _ kind: String) {
     if let owner = Owners.controller(of: object) {
       guard owner["kind"]?.stringValue == kind else { return }
-      mark(ObjectKey(storage: storage, namespace: key.namespace, name: owner["name"]?.stringValue ?? ""))
+      mark(StoreKey(storage: storage, namespace: key.namespace, name: owner["name"]?.stringValue ?? ""))
       return
     }
     let labels = TableColumns.labels(of: object)
@@ -143,7 +143,7 @@ extension ClusterState {
   // MARK: Writing
 
   /// Stores what a controller has changed, if it has.
-  mutating func write(_ object: JSONValue, over old: JSONValue, at key: ObjectKey) -> JSONValue {
+  mutating func write(_ object: JSONValue, over old: JSONValue, at key: StoreKey) -> JSONValue {
     guard !Self.isSame(old, object) else { return old }
     return put(object, at: key)
   }
@@ -156,7 +156,7 @@ extension ClusterState {
     let namespace = Owners.namespace(of: object).isEmpty ? "default" : Owners.namespace(of: object)
     let digest = Hash.fnv64("\(Owners.uid(of: object)) \(type) \(reason) \(message)")
     let name = "\(Owners.name(of: object).prefix(230)).\(Moment.hexadecimal(digest))"
-    let key = ObjectKey(storage: "events", namespace: namespace, name: name)
+    let key = StoreKey(storage: "events", namespace: namespace, name: name)
     let time = JSONValue.string(moment.now.rfc3339)
     if var event = store[key] {
       event["count"] = .int((event["count"]?.intValue ?? 1) + 1)
@@ -186,7 +186,7 @@ extension ClusterState {
   /// Removes events that are too old or too many; answers when the next one gets too old.
   private mutating func expireEvents(_ now: Timestamp) -> Timestamp? {
     guard store.count("events") > 0 else { return nil }
-    var ages: [(time: Timestamp, key: ObjectKey)] = []
+    var ages: [(time: Timestamp, key: StoreKey)] = []
     for entry in store.list("events", namespace: nil) {
       let event = entry.object
       // Its time begins anew when it is counted again.
@@ -204,10 +204,10 @@ extension ClusterState {
 
   // MARK: Namespaces
 
-  private mutating func settleNamespace(_ key: ObjectKey, _ moment: inout Moment) {
+  private mutating func settleNamespace(_ key: StoreKey, _ moment: inout Moment) {
     guard let namespace = store[key] else { return }
     guard PodFacts.isDeleting(namespace) else {
-      let account = ObjectKey(storage: "serviceaccounts", namespace: key.name, name: "default")
+      let account = StoreKey(storage: "serviceaccounts", namespace: key.name, name: "default")
       if store[account] == nil {
         store.put(
           [

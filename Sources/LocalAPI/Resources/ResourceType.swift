@@ -88,6 +88,7 @@ package struct ResourceCatalog: Sendable {
   package let types: [ResourceType]
   /// The definitions of the schemas, for OpenAPI.
   let definitions: [String: JSONValue]
+  private let custom: [String: JSONValue]
   private let byPath: [String: Int]
 
   /// The catalog of this server.
@@ -104,6 +105,7 @@ package struct ResourceCatalog: Sendable {
     types += Self.customTypes(custom, &builder) + Self.metricsTypes()
     self.types = types
     self.definitions = definitions
+    self.custom = custom
     byPath = Dictionary(
       uniqueKeysWithValues: types.enumerated().map { ("\($1.apiVersion)/\($1.plural)", $0) })
   }
@@ -117,6 +119,9 @@ package struct ResourceCatalog: Sendable {
   package func type(apiVersion: String, kind: String) -> ResourceType? {
     types.first { $0.apiVersion == apiVersion && $0.kind == kind }
   }
+
+  /// Schema and columns of one of our own types, as the CRD has them.
+  package func customPart(_ plural: String) -> JSONValue? { custom[plural] }
 
   /// The first type with this storage: the one that objects are kept as.
   package func type(storage: String) -> ResourceType? { types.first { $0.storage == storage } }
@@ -134,6 +139,16 @@ package struct ResourceCatalog: Sendable {
     case "": "io.k8s.api.core.v1.\(type.kind)"
     case "swarmscale.dev": "dev.swarmscale.v1alpha1.\(type.plural)"
     default: "io.k8s.api.\(type.group.split(separator: ".")[0]).\(type.version).\(type.kind)"
+    }
+  }
+}
+
+extension ClusterState {
+  /// The paths of all kinds of objects, those with a namespace in `default`; for tests that try everything.
+  package var servedPaths: [String] {
+    catalog.types.filter { $0.group != "metrics.k8s.io" }.map { type in
+      let root = type.group.isEmpty ? "/api/\(type.version)" : "/apis/\(type.group)/\(type.version)"
+      return type.isNamespaced ? "\(root)/namespaces/default/\(type.plural)" : "\(root)/\(type.plural)"
     }
   }
 }

@@ -1,7 +1,7 @@
 package import KubernetesCore
 
 /// Where an object lies: the storage of its type, its namespace (empty for none) and its name.
-package struct ObjectKey: Hashable, Comparable, Sendable {
+package struct StoreKey: Hashable, Comparable, Sendable {
   /// The storage of the object's type, such as `pods`.
   package var storage: String
   /// The namespace; empty for none.
@@ -16,7 +16,7 @@ package struct ObjectKey: Hashable, Comparable, Sendable {
     self.name = name
   }
 
-  package static func < (lhs: ObjectKey, rhs: ObjectKey) -> Bool {
+  package static func < (lhs: StoreKey, rhs: StoreKey) -> Bool {
     (lhs.storage, lhs.namespace, lhs.name) < (rhs.storage, rhs.namespace, rhs.name)
   }
 }
@@ -26,7 +26,7 @@ package struct ObjectChange: Sendable {
   /// The version that the change made.
   package var version: UInt64
   /// The object's place.
-  package var key: ObjectKey
+  package var key: StoreKey
   /// The object before; nil when it was created.
   package var old: JSONValue?
   /// The object after; nil when it was deleted.
@@ -46,9 +46,9 @@ package struct VersionExpired: Error, Hashable {
 /// All objects, and a bounded log of the last changes, from which watches and old versions of lists are served.
 package struct ObjectStore: Sendable {
   /// An object and its place.
-  package typealias Entry = (key: ObjectKey, object: JSONValue)
+  package typealias Entry = (key: StoreKey, object: JSONValue)
 
-  private var objects: [String: [ObjectKey: JSONValue]] = [:]
+  private var objects: [String: [StoreKey: JSONValue]] = [:]
   /// The last changes, oldest first, without gaps.
   private var log: [ObjectChange] = []
   /// How many of the log's first elements have been given up; they go in one sweep.
@@ -70,7 +70,7 @@ package struct ObjectStore: Sendable {
   // MARK: Reading
 
   /// The object at a place.
-  package subscript(key: ObjectKey) -> JSONValue? { objects[key.storage]?[key] }
+  package subscript(key: StoreKey) -> JSONValue? { objects[key.storage]?[key] }
 
   /// The objects of a storage, in one namespace or in all (nil), in order.
   package func list(_ storage: String, namespace: String?) -> [Entry] {
@@ -90,7 +90,7 @@ package struct ObjectStore: Sendable {
     return Self.entries(past, namespace)
   }
 
-  private static func entries(_ objects: [ObjectKey: JSONValue], _ namespace: String?) -> [Entry] {
+  private static func entries(_ objects: [StoreKey: JSONValue], _ namespace: String?) -> [Entry] {
     var entries: [Entry] = []
     for (key, object) in objects where namespace == nil || key.namespace == namespace {
       entries.append((key: key, object: object))
@@ -116,7 +116,7 @@ package struct ObjectStore: Sendable {
 
   /// Puts an object at its place, with a new version; answers what is kept.
   @discardableResult
-  package mutating func put(_ object: JSONValue, at key: ObjectKey) -> JSONValue {
+  package mutating func put(_ object: JSONValue, at key: StoreKey) -> JSONValue {
     version += 1
     let kept = Self.versioned(object, version)
     let old = objects[key.storage]?[key]
@@ -127,7 +127,7 @@ package struct ObjectStore: Sendable {
 
   /// Removes an object; answers its last state, with the version of the deletion.
   @discardableResult
-  package mutating func remove(_ key: ObjectKey) -> JSONValue? {
+  package mutating func remove(_ key: StoreKey) -> JSONValue? {
     guard let old = objects[key.storage]?.removeValue(forKey: key) else { return nil }
     version += 1
     let shown = Self.versioned(old, version)
@@ -189,7 +189,7 @@ package struct ObjectStore: Sendable {
         let name = object[path: ["metadata", "name"]]?.stringValue
       else { return nil }
       let namespace = object[path: ["metadata", "namespace"]]?.stringValue ?? ""
-      objects[storage, default: [:]][ObjectKey(storage: storage, namespace: namespace, name: name)] = object
+      objects[storage, default: [:]][StoreKey(storage: storage, namespace: namespace, name: name)] = object
     }
   }
 }
