@@ -35,7 +35,8 @@ package struct LocalCluster: Service {
   package func run() async throws {
     guard ["127.0.0.1", "::1", "localhost"].contains(configuration.host) else {
       throw LocalClusterError(
-        "The local cluster listens on loopback only, not on \(configuration.host): whoever reaches it could start processes.")
+        "The local cluster listens on loopback only, not on \(configuration.host): whoever reaches it could start processes."
+      )
     }
     let identity = try ServerIdentity(host: configuration.host)
     let snapshots = configuration.snapshotPath.map { SnapshotFile(path: $0, logger: logger) }

@@ -82,9 +82,11 @@ package struct NoSources: PodLogSource, UsageSource {
   /// Makes it.
   package init() {}
 
-  package func log(_ request: LogRequest) async throws(PodLogError) -> any AsyncSequence<[UInt8], any Error> & Sendable {
+  package func log(_ request: LogRequest) async throws(PodLogError) -> any AsyncSequence<[UInt8], any Error> & Sendable
+  {
     throw PodLogError(
-      "the local cluster has no node that could run \"\(request.container)\" in pod \"\(request.pod)\", so there is no log")
+      "the local cluster has no node that could run \"\(request.container)\" in pod \"\(request.pod)\", so there is no log"
+    )
   }
 
   package func podUsage() async -> [MeasuredPod] { [] }

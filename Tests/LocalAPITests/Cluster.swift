@@ -57,7 +57,9 @@ struct Cluster {
 
   // MARK: Parts
 
-  static func deployment(_ name: String, replicas: Int64, strategy: JSONValue? = nil, version: String = "1") -> JSONValue {
+  static func deployment(_ name: String, replicas: Int64, strategy: JSONValue? = nil, version: String = "1")
+    -> JSONValue
+  {
     var json: JSONValue = [
       "apiVersion": "apps/v1", "kind": "Deployment", "metadata": ["name": .string(name)],
       "spec": [

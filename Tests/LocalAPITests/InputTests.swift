@@ -15,7 +15,9 @@ struct InputTests {
 
   @Test(
     "Any bytes as a body are answered with a status, and nothing is stored",
-    arguments: ["", "null", "[]", "{}", "7", "\"x\"", "{\"metadata\":7}", "{\"metadata\":{\"name\":7}}", "{\"a\":{", "\u{0}"])
+    arguments: [
+      "", "null", "[]", "{}", "7", "\"x\"", "{\"metadata\":7}", "{\"metadata\":{\"name\":7}}", "{\"a\":{", "\u{0}",
+    ])
   func bodies(text: String) {
     var cluster = Cluster()
     var generator = SystemRandomNumberGenerator()
@@ -29,7 +31,8 @@ struct InputTests {
           let call = APICall(
             method, path, query: [(name: "fieldManager", value: "t")], contentType: media, body: Array(text.utf8))
           var state = cluster.state
-          guard case .document(let status, let document, _) = state.respond(to: call, at: cluster.now, using: &generator)
+          guard
+            case .document(let status, let document, _) = state.respond(to: call, at: cluster.now, using: &generator)
           else {
             Issue.record("\(method) \(path) \(media): no document")
             continue

@@ -68,7 +68,8 @@ extension ClusterState {
       accountUID: account[path: ["metadata", "uid"]]?.stringValue ?? "",
       audiences: audiences.isEmpty ? [IssuedTokens.apiAudience] : audiences, expiry: moment.now + .seconds(seconds))
     if let bound = spec["boundObjectRef"] { try bind(&token, to: bound) }
-    let text = "local-\(Moment.hexadecimal(moment.random()))\(Moment.hexadecimal(moment.random()))"
+    let text =
+      "local-\(Moment.hexadecimal(moment.random()))\(Moment.hexadecimal(moment.random()))"
       + "\(Moment.hexadecimal(moment.random()))\(Moment.hexadecimal(moment.random()))"
     tokens.add(token, as: text, now: moment.now)
     request["apiVersion"] = "authentication.k8s.io/v1"
@@ -82,7 +83,9 @@ extension ClusterState {
 
   private func bind(_ token: inout IssuedTokens.Token, to bound: JSONValue) throws(APIFailure) {
     guard bound["kind"] == "Pod", let name = bound["name"]?.stringValue else {
-      throw .badRequest("cannot bind token to object of type \(bound["kind"]?.stringValue?.prefix(64) ?? ""): only pods are served here")
+      throw .badRequest(
+        "cannot bind token to object of type \(bound["kind"]?.stringValue?.prefix(64) ?? ""): only pods are served here"
+      )
     }
     guard let type = catalog.type(storage: "pods"),
       let pod = store[StoreKey(storage: "pods", namespace: token.namespace, name: name)]
@@ -101,7 +104,8 @@ extension ClusterState {
   /// Answers a review: a document that is asked about and not kept.
   func review(_ place: Place, _ call: APICall, _ now: Timestamp) throws(APIFailure) -> APIAnswer {
     var document = try parseDocument(call)
-    guard document.objectValue != nil, document["kind"] == nil || document["kind"]?.stringValue == place.type.kind else {
+    guard document.objectValue != nil, document["kind"] == nil || document["kind"]?.stringValue == place.type.kind
+    else {
       throw .badRequest("the object is not a \(place.type.kind)")
     }
     document["apiVersion"] = .string(place.type.apiVersion)
@@ -117,7 +121,11 @@ extension ClusterState {
       guard spec["resourceAttributes"] != nil || spec["nonResourceAttributes"] != nil else {
         throw .invalid(
           kind: place.type.kind, group: place.type.group,
-          [.invalid("spec.resourceAttributes", spec, "exactly one of nonResourceAttributes or resourceAttributes must be specified")])
+          [
+            .invalid(
+              "spec.resourceAttributes", spec,
+              "exactly one of nonResourceAttributes or resourceAttributes must be specified")
+          ])
       }
       // Whoever got in may do everything: it is the user's own machine.
       document["status"] = ["allowed": true, "reason": "the local cluster allows everything to whoever may enter"]

@@ -23,7 +23,8 @@ extension ClusterState {
 
   private static func success(_ code: Int = 201) -> APIAnswer {
     .document(
-      status: code, ["apiVersion": "v1", "kind": "Status", "metadata": [:], "status": "Success", "code": .int(Int64(code))],
+      status: code,
+      ["apiVersion": "v1", "kind": "Status", "metadata": [:], "status": "Success", "code": .int(Int64(code))],
       warnings: [])
   }
 
@@ -149,7 +150,8 @@ extension ClusterState {
       throw .badRequest("a binding needs target.name")
     }
     guard PodFacts.node(pod).isEmpty else {
-      throw .conflict(place.type, place.name ?? "", "pod \(place.name ?? "") is already assigned to node \"\(PodFacts.node(pod))\"")
+      throw .conflict(
+        place.type, place.name ?? "", "pod \(place.name ?? "") is already assigned to node \"\(PodFacts.node(pod))\"")
     }
     store.put(Scheduler.bound(pod, to: node, now), at: place.key)
     return Self.success()
@@ -207,7 +209,8 @@ extension ClusterState {
       guard let item = items.first else {
         let plural = request.isNodes ? "nodes" : "pods"
         let failure = APIFailure(
-          404, "NotFound", "\(plural).metrics.k8s.io \"\(name)\" not found: nothing has been measured yet", details: [:])
+          404, "NotFound", "\(plural).metrics.k8s.io \"\(name)\" not found: nothing has been measured yet", details: [:]
+        )
         return .document(status: 404, failure.status, warnings: [])
       }
       return .document(status: 200, item.json, warnings: [])

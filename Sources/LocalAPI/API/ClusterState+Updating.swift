@@ -38,7 +38,9 @@ extension ClusterState {
     var faults = read.faults
     // A write of the status alone isn't stopped by a spec that was let in before.
     if isStatus { faults.removeAll { !$0.field.hasPrefix("status") } }
-    faults += Validation.faults(of: new, type, isStatus: isStatus) + Validation.faults(ofUpdate: new, from: old, type, isStatus: isStatus)
+    faults +=
+      Validation.faults(of: new, type, isStatus: isStatus)
+      + Validation.faults(ofUpdate: new, from: old, type, isStatus: isStatus)
     let warnings = read.warnings + (isStatus ? [] : advice(on: new, type, faults: &faults))
     guard faults.isEmpty else { throw .invalid(type, name, faults) }
     if Self.isSame(old, new) { return try shown(served(old, type), type, call, moment.now, warnings: warnings) }
@@ -142,7 +144,9 @@ extension ClusterState {
       }
     } catch {
       guard error.isMalformed else {
-        throw APIFailure(422, "Invalid", "the server rejected our request due to an error in our request: \(error.message)", details: [:])
+        throw APIFailure(
+          422, "Invalid", "the server rejected our request due to an error in our request: \(error.message)",
+          details: [:])
       }
       throw .badRequest(error.message)
     }
@@ -157,7 +161,9 @@ extension ClusterState {
         kind: "PatchOptions", group: "meta.k8s.io", [.required("fieldManager", "is required for apply patch")])
     }
     guard configuration["kind"]?.stringValue == type.kind, configuration["apiVersion"]?.stringValue == type.apiVersion
-    else { throw .badRequest("an applied configuration names its apiVersion and kind: \(type.apiVersion), \(type.kind)") }
+    else {
+      throw .badRequest("an applied configuration names its apiVersion and kind: \(type.apiVersion), \(type.kind)")
+    }
     guard configuration[path: ["metadata", "managedFields"]] == nil else {
       throw .badRequest("metadata.managedFields must be nil")
     }

@@ -41,9 +41,10 @@ package struct ClusterState: Sendable {
     for name in ["default", "kube-node-lease", "kube-public", "kube-system"] {
       var call = APICall("POST", "/api/v1/namespaces")
       call.userAgent = "local-cluster"
-      call.body = JSONValue.object([
-        "apiVersion": "v1", "kind": "Namespace", "metadata": ["name": .string(name)],
-      ]).text
+      call.body =
+        JSONValue.object([
+          "apiVersion": "v1", "kind": "Namespace", "metadata": ["name": .string(name)],
+        ]).text
       _ = respond(to: call, at: now, using: &generator)
     }
   }
@@ -221,7 +222,9 @@ struct Place {
     guard let version = rest.popFirst(), catalog.groups.contains(group) else { throw .noSuchPath(path) }
     var namespace = ""
     // `namespaces/a/pods` lies in a namespace; `namespaces/a` and `namespaces/a/status` are the namespace itself.
-    if rest.first == "namespaces", rest.count >= 3, !(group.isEmpty && ["status", "finalize"].contains(rest[rest.startIndex + 2])) {
+    if rest.first == "namespaces", rest.count >= 3,
+      !(group.isEmpty && ["status", "finalize"].contains(rest[rest.startIndex + 2]))
+    {
       namespace = rest[rest.startIndex + 1]
       rest = rest.dropFirst(2)
     }

@@ -274,7 +274,8 @@ extension ClusterState {
       return counts.0 == counts.1 ? (left.offset > right.offset) == isGrowing : counts.0 > counts.1
     }.map(\.element)
     let counts = DeploymentPlan.proportional(
-      rollout.bounds, sets: ordered.map(count), previousMost: ordered.map { annotation($0.object, mostAnnotation) ?? 0 })
+      rollout.bounds, sets: ordered.map(count), previousMost: ordered.map { annotation($0.object, mostAnnotation) ?? 0 }
+    )
     for (entry, wanted) in zip(ordered, counts) { replace(scale(entry, to: wanted, rollout, &moment), in: &rollout) }
   }
 

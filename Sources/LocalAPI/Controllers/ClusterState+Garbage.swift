@@ -9,9 +9,12 @@ extension ClusterState {
     for storage in store.storages where storage != "events" && storage != "leases" {
       for entry in store.list(storage, namespace: nil) {
         living[Owners.uid(of: entry.object)] = entry.object
-        if !(entry.object[path: ["metadata", "ownerReferences"]]?.arrayValue ?? []).isEmpty { dependents.append(entry) }
+        if !(entry.object[path: ["metadata", "ownerReferences"]]?.arrayValue ?? []).isEmpty {
+          dependents.append(entry)
+        }
         let finalizers = entry.object[path: ["metadata", "finalizers"]]?.arrayValue ?? []
-        if PodFacts.isDeleting(entry.object), finalizers.contains("orphan") || finalizers.contains("foregroundDeletion") {
+        if PodFacts.isDeleting(entry.object), finalizers.contains("orphan") || finalizers.contains("foregroundDeletion")
+        {
           leaving.append(entry)
         }
       }

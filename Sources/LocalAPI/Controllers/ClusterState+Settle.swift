@@ -241,6 +241,7 @@ enum Hash {
   /// Ten characters that a name may end with, as Kubernetes writes a template's digest.
   static func name(_ value: UInt64) -> String {
     let alphabet = Array("bcdfghjklmnpqrstvwxz2456789")
-    return String(String(UInt32(truncatingIfNeeded: value ^ value >> 32)).utf8.map { alphabet[Int($0) % alphabet.count] })
+    return String(
+      String(UInt32(truncatingIfNeeded: value ^ value >> 32)).utf8.map { alphabet[Int($0) % alphabet.count] })
   }
 }

@@ -103,7 +103,8 @@ package enum DeploymentPlan {
     for index in sets.indices where given != change {
       let most = previousMost[index] > 0 ? previousMost[index] : bounds.replicas
       // Rounded to the nearest.
-      let share = most > 0 ? (2 * counts[index] * (bounds.replicas + bounds.surge) + most) / (2 * most) - counts[index] : 0
+      let share =
+        most > 0 ? (2 * counts[index] * (bounds.replicas + bounds.surge) + most) / (2 * most) - counts[index] : 0
       let part = change > 0 ? min(max(share, 0), change - given) : max(min(share, 0), change - given)
       let next = max(0, counts[index] + part)
       given += next - counts[index]

@@ -4,7 +4,8 @@ package import KubernetesCore
 package enum Owners {
   /// The selector of a workload's spec; nil when it is none.
   package static func selector(_ spec: JSONValue) -> Selector? {
-    guard let json = spec["selector"], let structured = try? KubernetesJSON.decode(LabelSelector.self, from: json) else {
+    guard let json = spec["selector"], let structured = try? KubernetesJSON.decode(LabelSelector.self, from: json)
+    else {
       return nil
     }
     return try? Selector(structured)

@@ -7,7 +7,8 @@ typealias FieldPath = [String]
 enum FieldPaths {
   /// What belongs to nobody, since the server writes it or it is the object's name.
   private static let unowned: Set<String> = [
-    "creationTimestamp", "deletionGracePeriodSeconds", "deletionTimestamp", "generateName", "generation", "managedFields",
+    "creationTimestamp", "deletionGracePeriodSeconds", "deletionTimestamp", "generateName", "generation",
+    "managedFields",
     "name", "namespace", "resourceVersion", "selfLink", "uid",
   ]
 

@@ -62,7 +62,9 @@ enum Validation {
         faults.append(.invalid("metadata.finalizers[\(index)]", finalizer, qualifiedRule))
       } else if !text.contains("/"), !["orphan", "foregroundDeletion", "kubernetes"].contains(text) {
         faults.append(
-          .invalid("metadata.finalizers[\(index)]", finalizer, "name is neither a standard finalizer name nor is it fully qualified"))
+          .invalid(
+            "metadata.finalizers[\(index)]", finalizer,
+            "name is neither a standard finalizer name nor is it fully qualified"))
       }
     }
   }
@@ -82,7 +84,9 @@ enum Validation {
       if !LabelSyntax.isKey(key) { faults.append(.invalid(path, .string(key), qualifiedRule)) }
       if !LabelSyntax.isValue(value.stringValue ?? "") {
         faults.append(
-          .invalid(path, value, "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.'"))
+          .invalid(
+            path, value, "a valid label must be an empty string or consist of alphanumeric characters, '-', '_' or '.'")
+        )
       }
     }
   }
@@ -139,7 +143,8 @@ enum Validation {
       guard let value = rolling[field] else { continue }
       guard let (number, _) = DeploymentPlan.intOrPercent(value), number >= 0 else {
         faults.append(
-          .invalid("spec.strategy.rollingUpdate.\(field)", value, "a valid percent string must be a number followed by '%'"))
+          .invalid(
+            "spec.strategy.rollingUpdate.\(field)", value, "a valid percent string must be a number followed by '%'"))
         areZero = false
         continue
       }
@@ -177,9 +182,13 @@ enum Validation {
     for (index, volume) in (spec["volumes"]?.arrayValue ?? []).enumerated() {
       let name = volume["name"]?.stringValue ?? ""
       let place = "\(path).volumes[\(index)].name"
-      if name.isEmpty { faults.append(.required(place)) }
-      else if !isLabel(name) { faults.append(.invalid(place, .string(name), labelRule)) }
-      else if !volumes.insert(name).inserted { faults.append(.duplicate(place, .string(name))) }
+      if name.isEmpty {
+        faults.append(.required(place))
+      } else if !isLabel(name) {
+        faults.append(.invalid(place, .string(name), labelRule))
+      } else if !volumes.insert(name).inserted {
+        faults.append(.duplicate(place, .string(name)))
+      }
     }
     for field in ["initContainers", "containers"] {
       for (index, container) in (spec[field]?.arrayValue ?? []).enumerated() {
@@ -198,9 +207,13 @@ enum Validation {
     _ container: JSONValue, _ path: String, _ names: inout Set<String>, _ faults: inout [FieldFault]
   ) {
     let name = container["name"]?.stringValue ?? ""
-    if name.isEmpty { faults.append(.required("\(path).name")) }
-    else if !isLabel(name) { faults.append(.invalid("\(path).name", .string(name), labelRule)) }
-    else if !names.insert(name).inserted { faults.append(.duplicate("\(path).name", .string(name))) }
+    if name.isEmpty {
+      faults.append(.required("\(path).name"))
+    } else if !isLabel(name) {
+      faults.append(.invalid("\(path).name", .string(name), labelRule))
+    } else if !names.insert(name).inserted {
+      faults.append(.duplicate("\(path).name", .string(name)))
+    }
     if (container["image"]?.stringValue ?? "").isEmpty { faults.append(.required("\(path).image")) }
     for (index, variable) in (container["env"]?.arrayValue ?? []).enumerated()
     where (variable["name"]?.stringValue ?? "").isEmpty {
@@ -229,7 +242,8 @@ enum Validation {
     for field in ["data", "binaryData"] {
       for (key, value) in (object[field]?.objectValue ?? [:]).sorted(by: { $0.key < $1.key }) {
         size += value.stringValue?.utf8.count ?? 0
-        let isKey = !key.isEmpty && key.utf8.count <= 253 && key != "." && !key.hasPrefix("..")
+        let isKey =
+          !key.isEmpty && key.utf8.count <= 253 && key != "." && !key.hasPrefix("..")
           && key.utf8.allSatisfy { byte in
             switch byte {
             case UInt8(ascii: "a")...UInt8(ascii: "z"), UInt8(ascii: "A")...UInt8(ascii: "Z"),

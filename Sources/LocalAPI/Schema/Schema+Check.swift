@@ -197,7 +197,8 @@ extension Schema {
   private func checkCount(_ count: Int, _ what: String, _ path: String, _ findings: inout SchemaFindings) {
     if let minimumCount, count < minimumCount {
       findings.outOfBounds.append(
-        FieldFault(.invalid, path, "Invalid value: \(count): \(path) in body should have at least \(minimumCount) \(what)"))
+        FieldFault(
+          .invalid, path, "Invalid value: \(count): \(path) in body should have at least \(minimumCount) \(what)"))
     }
     if let maximumCount, count > maximumCount {
       findings.outOfBounds.append(
@@ -211,7 +212,8 @@ extension Schema {
     findings.wrongTypes.append(
       FieldFault(
         .typeInvalid, path,
-        "Invalid value: \"\(Self.kind(of: value))\": \(path) in body must be of type \(wanted): \"\(Self.kind(of: value))\""))
+        "Invalid value: \"\(Self.kind(of: value))\": \(path) in body must be of type \(wanted): \"\(Self.kind(of: value))\""
+      ))
     return value
   }
 
