@@ -75,6 +75,15 @@ import Testing
       "ServiceLifecycle", "UnixSignals",
       "FoundationEssentials", "Foundation", "Glibc", "Musl", "Darwin",
     ],
+    "LocalAPI": ["KubernetesCore", "ScalingAPI"],
+    "LocalCluster": [
+      "Crypto", "HTTPTypes", "Hummingbird", "HummingbirdTLS", "KubernetesCore", "KubernetesRuntime", "LocalAPI",
+      "Logging", "NIOSSL", "ServiceLifecycle", "SwiftASN1", "X509", "FoundationEssentials", "Foundation", "Glibc",
+      "Musl", "Darwin",
+    ],
+    "local-cluster": [
+      "ArgumentParser", "KubernetesRuntime", "LocalAPI", "LocalCluster", "Logging", "ServiceLifecycle", "UnixSignals",
+    ],
     "UserCommands": [
       "ArgumentParser", "ScalingAPI", "ScalingDecision", "HPAReference", "KubernetesCore", "KubernetesYAML", "YAML",
       "System", "SystemPackage", "FoundationEssentials", "Foundation", "Glibc", "Musl", "Darwin",
