@@ -6,6 +6,14 @@ import Logging
 import ServiceLifecycle
 import UnixSignals
 
+#if canImport(Glibc)
+  import Glibc
+#elseif canImport(Musl)
+  import Musl
+#elseif canImport(Darwin)
+  import Darwin
+#endif
+
 /// A local cluster alone, for the tests in Tests/LocalCluster and for trying kubectl; the product has `swarmscale local`.
 @main
 struct LocalClusterMain: AsyncParsableCommand {
@@ -34,6 +42,8 @@ struct LocalClusterMain: AsyncParsableCommand {
     configuration.limits.changes = changes
     let cluster = LocalCluster(configuration: configuration, time: SystemTimeSource(), logger: logger) { endpoint in
       print("listening on \(endpoint.server)")
+      // Whoever started this reads the line from a pipe.
+      fflush(nil)
     }
     try await ServiceGroup(
       services: [cluster], gracefulShutdownSignals: [.sigterm, .sigint], logger: logger

@@ -24,6 +24,7 @@ class LocalCluster:
             self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
         line = self.process.stdout.readline()
         if "listening" not in line:
+            self.stop()
             raise AssertionError(f"local-cluster: {line}{(self.folder / 'log').read_text()}")
         self.server = Server("local", self.kubeconfig)
 

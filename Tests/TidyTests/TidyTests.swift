@@ -83,6 +83,7 @@ import Testing
     ],
     "local-cluster": [
       "ArgumentParser", "KubernetesRuntime", "LocalAPI", "LocalCluster", "Logging", "ServiceLifecycle", "UnixSignals",
+      "Glibc", "Musl", "Darwin",
     ],
     "UserCommands": [
       "ArgumentParser", "ScalingAPI", "ScalingDecision", "HPAReference", "KubernetesCore", "KubernetesYAML", "YAML",
