@@ -48,6 +48,12 @@ extension ClusterState {
   }
 
   func parseDocument(_ call: APICall) throws(APIFailure) -> JSONValue {
+    guard call.bodyType != "application/vnd.kubernetes.protobuf" else {
+      throw APIFailure(
+        415, "UnsupportedMediaType",
+        "the local cluster reads JSON and no protobuf, which this command sends; use kubectl apply -f or kubectl create -f "
+          + "with a manifest instead (add --dry-run=client -o yaml to get one)")
+    }
     guard ["application/json", "", "*/*", "text/plain"].contains(call.bodyType) else {
       throw .unsupportedMediaType(["application/json"])
     }
