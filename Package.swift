@@ -228,7 +228,7 @@ let package = Package(
     .executableTarget(
       name: "local-cluster",
       dependencies: [
-        "KubernetesRuntime", "LocalAPI", "LocalCluster",
+        "KubernetesCore", "KubernetesRuntime", "LocalAPI", "LocalCluster",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),

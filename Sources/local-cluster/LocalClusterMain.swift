@@ -32,6 +32,9 @@ struct LocalClusterMain: AsyncParsableCommand {
   @Option(help: "How many changes a watch may lag behind.")
   var changes = 2_000
 
+  @Option(help: "A folder with logs, NAMESPACE_POD_CONTAINER.log; makes up measurements, too.")
+  var sources: String?
+
   func run() async throws {
     var logger = Logger(label: "local-cluster")
     logger.logLevel = .info
@@ -40,7 +43,12 @@ struct LocalClusterMain: AsyncParsableCommand {
     configuration.port = port
     configuration.snapshotPath = snapshot
     configuration.limits.changes = changes
-    let cluster = LocalCluster(configuration: configuration, time: SystemTimeSource(), logger: logger) { endpoint in
+    let time = SystemTimeSource()
+    let folder = sources.map { FolderSources(folder: $0, time: time) }
+    let cluster = LocalCluster(
+      configuration: configuration, logs: folder ?? NoSources(), usage: folder ?? NoSources(), time: time,
+      logger: logger
+    ) { endpoint in
       print("listening on \(endpoint.server)")
       // Whoever started this reads the line from a pipe.
       fflush(nil)

@@ -10,7 +10,7 @@ import time
 import unittest
 
 from process import LocalCluster
-from scenarios import config, deployment
+from scenarios import config, deployment, pod
 from server import MERGE
 
 MAPS = "/api/v1/namespaces/default/configmaps"
@@ -114,6 +114,40 @@ class WatcherTests(unittest.TestCase):
             events = cluster.server.watch(f"{MAPS}?watch=1&resourceVersion={version}&allowWatchBookmarks=true&timeoutSeconds=1", 5)
             self.assertEqual([event["type"] for event in events], ["BOOKMARK"])
             self.assertGreater(int(events[0]["object"]["metadata"]["resourceVersion"]), int(version))
+
+
+class SourceTests(unittest.TestCase):
+    """Logs and measurements come from whoever runs the pods."""
+
+    def test_logs_and_usage(self) -> None:
+        with LocalCluster() as home, LocalCluster("--sources", str(home.folder)) as cluster:
+            server = cluster.server
+            (home.folder / "default_measured_main.log").write_text("one\ntwo\nthree\n")
+            pods = "/api/v1/namespaces/default/pods"
+            server.send("POST", "/api/v1/nodes", {"apiVersion": "v1", "kind": "Node", "metadata": {"name": "local", "labels": {"a": "b"}}})
+            for name in ("measured", "silent"):
+                server.send("POST", pods, pod(name, {"app": "x"}))
+                binding = {"apiVersion": "v1", "kind": "Binding", "metadata": {"name": name}, "target": {"kind": "Node", "name": "local"}}
+                self.assertEqual(server.send("POST", f"{pods}/{name}/binding", binding)[0], 201)
+                server.send("PATCH", f"{pods}/{name}/status", {"status": {"phase": "Running"}}, type=MERGE)
+            self.assertEqual(server.send("GET", f"{pods}/measured/log"), (200, "one\ntwo\nthree\n"))
+            self.assertEqual(server.send("GET", f"{pods}/measured/log?tailLines=1"), (200, "three\n"))
+            self.assertEqual(server.send("GET", f"{pods}/measured/log?limitBytes=5"), (200, "one\nt"))
+            status, answer = server.send("GET", f"{pods}/silent/log")
+            self.assertEqual((status, answer["reason"]), (400, "BadRequest"))
+            connection = server.connect()
+            connection.request("GET", f"{pods}/measured/log?follow=true", headers={"Authorization": f"Bearer {server.token}"})
+            followed = connection.getresponse()
+            self.assertEqual([followed.readline() for _ in range(3)], [b"one\n", b"two\n", b"three\n"])
+            connection.close()
+            metrics = "/apis/metrics.k8s.io/v1beta1"
+            items = server.send("GET", f"{metrics}/namespaces/default/pods?labelSelector=app%3Dx")[1]["items"]
+            self.assertEqual([[i["metadata"]["name"], i["containers"], i["window"]] for i in items],
+                             [["measured", [{"name": "main", "usage": {"cpu": "250000000n", "memory": "65536Ki"}}], "15.5s"]])  # fmt: skip
+            self.assertEqual(server.send("GET", f"{metrics}/namespaces/default/pods?labelSelector=app%3Dy")[1]["items"], [])
+            self.assertEqual(server.send("GET", f"{metrics}/namespaces/default/pods/silent")[0], 404)
+            self.assertEqual(server.send("GET", f"{metrics}/nodes/local")[1]["usage"]["memory"], "1048576Ki")
+            self.assertEqual(cluster.stop(), 0)
 
 
 class BodyTests(unittest.TestCase):

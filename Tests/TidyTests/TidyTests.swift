@@ -82,8 +82,8 @@ import Testing
       "Musl", "Darwin",
     ],
     "local-cluster": [
-      "ArgumentParser", "KubernetesRuntime", "LocalAPI", "LocalCluster", "Logging", "ServiceLifecycle", "UnixSignals",
-      "Glibc", "Musl", "Darwin",
+      "ArgumentParser", "KubernetesCore", "KubernetesRuntime", "LocalAPI", "LocalCluster", "Logging",
+      "ServiceLifecycle", "UnixSignals", "FoundationEssentials", "Foundation", "Glibc", "Musl", "Darwin",
     ],
     "UserCommands": [
       "ArgumentParser", "ScalingAPI", "ScalingDecision", "HPAReference", "KubernetesCore", "KubernetesYAML", "YAML",

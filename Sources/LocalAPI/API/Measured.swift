@@ -84,6 +84,8 @@ private func measuredWindow(_ window: Duration) -> String {
   let milliseconds = max(window.nanosecondsClamped, 0) / 1_000_000
   let rest = milliseconds % 1_000
   if rest == 0 { return "\(milliseconds / 1_000)s" }
-  let digits = String(rest)
-  return "\(milliseconds / 1_000).\(String(repeating: "0", count: 3 - digits.count))\(digits)s"
+  var digits = String(rest)
+  digits = String(repeating: "0", count: 3 - digits.count) + digits
+  while digits.hasSuffix("0") { digits.removeLast() }
+  return "\(milliseconds / 1_000).\(digits)s"
 }
