@@ -65,7 +65,7 @@ extension APIServer {
 
   func stream(_ log: LogRequest, _ request: Request) async -> Response {
     let pieces: any AsyncSequence<[UInt8], any Error> & Sendable
-    do throws(PodLogError) {
+    do throws(ClusterLogError) {
       pieces = try await logs.log(log)
     } catch {
       return Self.document(400, APIFailure(400, "BadRequest", error.message).status)

@@ -8,8 +8,8 @@ struct APIServer: Sendable {
   let hub: ClusterHub
   let identity: ServerIdentity
   let configuration: LocalClusterConfiguration
-  let logs: any PodLogSource
-  let usage: any UsageSource
+  let logs: any ClusterLogSource
+  let usage: any ClusterUsageSource
   let time: any TimeSource
 
   /// What may be asked without a token, as in Kubernetes.

@@ -12,16 +12,16 @@ import ServiceLifecycle
 /// pods are run by a node that speaks the ordinary API, and whose logs and measurements come through the two sources.
 package struct LocalCluster: Service {
   private let configuration: LocalClusterConfiguration
-  private let logs: any PodLogSource
-  private let usage: any UsageSource
+  private let logs: any ClusterLogSource
+  private let usage: any ClusterUsageSource
   private let time: any TimeSource
   private let logger: Logger
   private let onListening: @Sendable (LocalClusterEndpoint) async -> Void
 
   /// Makes a cluster; `onListening` is told how to reach it once it accepts connections.
   package init(
-    configuration: LocalClusterConfiguration = LocalClusterConfiguration(), logs: any PodLogSource = NoSources(),
-    usage: any UsageSource = NoSources(), time: any TimeSource, logger: Logger,
+    configuration: LocalClusterConfiguration = LocalClusterConfiguration(), logs: any ClusterLogSource = NoSources(),
+    usage: any ClusterUsageSource = NoSources(), time: any TimeSource, logger: Logger,
     onListening: @escaping @Sendable (LocalClusterEndpoint) async -> Void = { _ in }
   ) {
     self.configuration = configuration

@@ -51,15 +51,15 @@ package struct LocalClusterError: Error, Hashable, Sendable, CustomStringConvert
 }
 
 /// Where the logs of containers come from: whoever runs them.
-package protocol PodLogSource: Sendable {
+package protocol ClusterLogSource: Sendable {
   /// A container's log in pieces of any size; with `follow` it goes on until the container has ended.
   ///
   /// The pod and the container are there in the API. The stream is given up by cancelling the task that reads it.
-  func log(_ request: LogRequest) async throws(PodLogError) -> any AsyncSequence<[UInt8], any Error> & Sendable
+  func log(_ request: LogRequest) async throws(ClusterLogError) -> any AsyncSequence<[UInt8], any Error> & Sendable
 }
 
 /// Why there is no log.
-package struct PodLogError: Error, Hashable, Sendable {
+package struct ClusterLogError: Error, Hashable, Sendable {
   /// What is wrong, such as `container "worker" in pod "a" is waiting to start: ContainerCreating`.
   package var message: String
 
@@ -70,7 +70,7 @@ package struct PodLogError: Error, Hashable, Sendable {
 }
 
 /// Where the measured usage of pods and nodes comes from: whoever runs them.
-package protocol UsageSource: Sendable {
+package protocol ClusterUsageSource: Sendable {
   /// The last measurement of all pods that run.
   func podUsage() async -> [MeasuredPod]
   /// The last measurement of all nodes.
@@ -78,13 +78,14 @@ package protocol UsageSource: Sendable {
 }
 
 /// No logs and no measurements, for a cluster without a node.
-package struct NoSources: PodLogSource, UsageSource {
+package struct NoSources: ClusterLogSource, ClusterUsageSource {
   /// Makes it.
   package init() {}
 
-  package func log(_ request: LogRequest) async throws(PodLogError) -> any AsyncSequence<[UInt8], any Error> & Sendable
+  package func log(_ request: LogRequest) async throws(ClusterLogError) -> any AsyncSequence<[UInt8], any Error>
+    & Sendable
   {
-    throw PodLogError(
+    throw ClusterLogError(
       "the local cluster has no node that could run \"\(request.container)\" in pod \"\(request.pod)\", so there is no log"
     )
   }

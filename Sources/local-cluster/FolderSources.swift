@@ -9,14 +9,14 @@ import LocalCluster
 #endif
 
 /// Logs out of files and fixed measurements, in the place of a node, for tests of the server.
-struct FolderSources: PodLogSource, UsageSource {
+struct FolderSources: ClusterLogSource, ClusterUsageSource {
   let folder: String
   let time: any TimeSource
 
-  func log(_ request: LogRequest) async throws(PodLogError) -> any AsyncSequence<[UInt8], any Error> & Sendable {
+  func log(_ request: LogRequest) async throws(ClusterLogError) -> any AsyncSequence<[UInt8], any Error> & Sendable {
     let file = "\(folder)/\(request.namespace)_\(request.pod)_\(request.container).log"
     guard let data = try? Data(contentsOf: URL(filePath: file)) else {
-      throw PodLogError("container \"\(request.container)\" in pod \"\(request.pod)\" is waiting to start")
+      throw ClusterLogError("container \"\(request.container)\" in pod \"\(request.pod)\" is waiting to start")
     }
     var lines = String(decoding: data, as: UTF8.self).split(separator: "\n", omittingEmptySubsequences: false)
       .dropLast().map { "\($0)\n" }
