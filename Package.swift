@@ -316,7 +316,7 @@ let package = Package(
         "TestSupport",
         .product(name: "Logging", package: "swift-log"),
       ]),
-    .testTarget(name: "LocalAPITests", dependencies: ["KubernetesCore", "LocalAPI", "YAML"]),
+    .testTarget(name: "LocalAPITests", dependencies: ["KubernetesCore", "KubernetesYAML", "LocalAPI"]),
     .testTarget(name: "RateBudgetTests", dependencies: ["RateBudget"]),
     .testTarget(
       name: "CoordinatorTests",

@@ -1,7 +1,7 @@
 import KubernetesCore
+import KubernetesYAML
 import LocalAPI
 import Testing
-import YAML
 
 #if canImport(FoundationEssentials)
   import FoundationEssentials
