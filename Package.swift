@@ -16,9 +16,13 @@ let package = Package(
   ],
   dependencies: [
     .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.0"),
+    .package(url: "https://github.com/apple/swift-asn1", from: "1.7.0"),
+    .package(url: "https://github.com/apple/swift-certificates", from: "1.21.0"),
     .package(url: "https://github.com/apple/swift-crypto", from: "4.0.0"),
+    .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
     .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+    .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
     // Without its default traits: no full Foundation, and so no ICU.
     .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0", traits: []),
     .package(url: "https://github.com/grpc/grpc-swift-2", from: "2.4.3"),
@@ -189,6 +193,23 @@ let package = Package(
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
       ]),
 
+    // MARK: The local cluster (docs/local-cluster.md)
+    .target(name: "LocalAPI", dependencies: ["KubernetesCore", "ScalingAPI"]),
+    .target(
+      name: "LocalCluster",
+      dependencies: [
+        "KubernetesCore", "KubernetesRuntime", "LocalAPI",
+        .product(name: "Crypto", package: "swift-crypto"),
+        .product(name: "HTTPTypes", package: "swift-http-types"),
+        .product(name: "Hummingbird", package: "hummingbird"),
+        .product(name: "HummingbirdTLS", package: "hummingbird"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "NIOSSL", package: "swift-nio-ssl"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+        .product(name: "SwiftASN1", package: "swift-asn1"),
+        .product(name: "X509", package: "swift-certificates"),
+      ]),
+
     // MARK: The user's commands
     .target(
       name: "UserCommands",
@@ -222,6 +243,17 @@ let package = Package(
         .unsafeFlags(
           ["-nostartfiles", "-Xlinker", "--as-needed", "-Xlinker", "--gc-sections"],
           .when(platforms: [.linux], configuration: .release))
+      ]),
+
+    // For Tests/LocalCluster; the product has `swarmscale local`.
+    .executableTarget(
+      name: "local-cluster",
+      dependencies: [
+        "KubernetesCore", "KubernetesRuntime", "LocalAPI", "LocalCluster",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+        .product(name: "UnixSignals", package: "swift-service-lifecycle"),
       ]),
 
     // MARK: Examples (docs/library.md)
@@ -321,6 +353,7 @@ let package = Package(
         "TestSupport",
         .product(name: "Logging", package: "swift-log"),
       ]),
+    .testTarget(name: "LocalAPITests", dependencies: ["KubernetesCore", "KubernetesYAML", "LocalAPI"]),
     .testTarget(name: "RateBudgetTests", dependencies: ["RateBudget"]),
     .testTarget(
       name: "CoordinatorTests",

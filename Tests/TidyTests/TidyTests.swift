@@ -81,6 +81,16 @@ import Testing
       "CProcessSpawn", "KubernetesCore", "KubernetesRuntime", "Logging", "ServiceLifecycle", "Synchronization", "Glibc",
       "Musl", "Darwin",
     ],
+    "LocalAPI": ["KubernetesCore", "ScalingAPI"],
+    "LocalCluster": [
+      "Crypto", "HTTPTypes", "Hummingbird", "HummingbirdTLS", "KubernetesCore", "KubernetesRuntime", "LocalAPI",
+      "Logging", "NIOSSL", "ServiceLifecycle", "SwiftASN1", "X509", "FoundationEssentials", "Foundation", "Glibc",
+      "Musl", "Darwin",
+    ],
+    "local-cluster": [
+      "ArgumentParser", "KubernetesCore", "KubernetesRuntime", "LocalAPI", "LocalCluster", "Logging",
+      "ServiceLifecycle", "UnixSignals", "FoundationEssentials", "Foundation", "Glibc", "Musl", "Darwin",
+    ],
     "UserCommands": [
       "ArgumentParser", "ScalingAPI", "ScalingDecision", "HPAReference", "KubernetesCore", "KubernetesYAML", "YAML",
       "System", "SystemPackage", "FoundationEssentials", "Foundation", "Glibc", "Musl", "Darwin",
