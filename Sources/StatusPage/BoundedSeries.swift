@@ -28,7 +28,7 @@ struct BoundedSeries<Point: SeriesPoint>: Sendable {
       if let last = points.last, point.saysTheSame(as: last), point.at - last.at < Self.repeatAfter { return }
       if let last = points.last, last.at == point.at { points.removeLast() }
     }
-    if points.count >= quota { thin(to: quota * 3 / 4) }
+    if points.count >= quota { thin(to: min(quota * 3 / 4, quota - 1)) }
     // Doubling would take room for points that never come.
     if points.capacity == points.count { points.reserveCapacity(min(quota, points.count + max(points.count / 2, 8))) }
     points.append(point)
@@ -36,7 +36,7 @@ struct BoundedSeries<Point: SeriesPoint>: Sendable {
 
   /// Keeps at most `count` points: of neighbours far from the present the lesser ones go.
   mutating func thin(to count: Int) {
-    let target = max(count, 2)
+    let target = max(count, 1)
     while points.count > target {
       // Only as many pairs as are needed, the oldest first: what happened just now stays as it was.
       let surplus = points.count - target

@@ -55,10 +55,8 @@ struct FleetEntry: Sendable {
   /// When it changed, as a revision of the model.
   var revision: UInt64 = 0
 
-  /// How many bytes it takes beside its place in the list.
-  var extraBytes: Int {
-    series.byteCount + heapBytes(of: key.namespace) + heapBytes(of: key.name) + heapBytes(of: target)
-  }
+  /// What its texts take.
+  var textBytes: Int { heapBytes(of: key.namespace) + heapBytes(of: key.name) + heapBytes(of: target) }
 }
 
 /// What a string takes on the heap; short ones take nothing.

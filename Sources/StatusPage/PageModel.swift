@@ -10,8 +10,8 @@ package struct PageModel: Sendable {
   package struct Limits: Hashable, Sendable {
     /// What all may take with up to 1,000 autoscalers.
     package var bytes = 1_000_000
-    /// The points of all fleets together: half a megabyte.
-    package var fleetPoints = 32_000
+    /// The points of all fleets together: a third of a megabyte.
+    package var fleetPoints = 22_000
     /// The points of one fleet: two hours of a fleet that moves with every pass of 15 seconds, a day of a calm one.
     package var pointsPerFleet = 480
     /// The points of all budgets together.
@@ -23,7 +23,7 @@ package struct PageModel: Sendable {
     /// How many budgets are followed.
     package var budgets = 1_000
     /// What the decisions may take at least, however many fleets there are.
-    package var leastDecisionBytes = 200_000
+    package var leastDecisionBytes = 160_000
     /// Up to how many fleets a record is kept with its workers.
     package var fleetsWithWholeRecords = 100
     /// The points that a fleet keeps at least.
@@ -52,7 +52,8 @@ package struct PageModel: Sendable {
   private(set) var revision: UInt64 = 0
   /// Whether there are more fleets than are followed.
   private(set) var isTruncated = false
-  private var fleetExtraBytes = 0
+  private var fleetTextBytes = 0
+  private var fleetSeriesBytes = 0
   private var budgetExtraBytes = 0
 
   /// Makes an empty model.
@@ -123,9 +124,9 @@ package struct PageModel: Sendable {
     }
     let isNews = fleets[index].signature != observation.signature || observation.hasWritten
     revision += 1
-    fleetExtraBytes -= fleets[index].extraBytes
+    count(fleets[index], -1)
     fleets[index].update(observation, revision: revision, quota: fleetQuota)
-    fleetExtraBytes += fleets[index].extraBytes
+    count(fleets[index], 1)
     if isNews, let entry = Self.entry(observation, record: record, isAbridged: !keepsWholeRecords) {
       fleets[index].decision = decisions.append(entry, capacity: decisionCapacity)
     }
@@ -149,7 +150,7 @@ package struct PageModel: Sendable {
   mutating func forget(_ key: ObjectKey) {
     guard let index = index(of: key) else { return }
     revision += 1
-    fleetExtraBytes -= fleets[index].extraBytes
+    count(fleets[index], -1)
     fleets.remove(at: index)
     if gone.count >= 256 {
       forgottenRevision = gone[127].revision
@@ -177,18 +178,23 @@ package struct PageModel: Sendable {
       last: FleetPoint(
         at: 0, current: .absent, ready: .absent, desired: .absent, demand: .absent, allowed: .absent, inFlight: .absent))
     fleets.insert(entry, at: index)
-    fleetExtraBytes += entry.extraBytes
+    count(entry, 1)
     if fleetQuota < oldQuota { thinFleets() }
     return index
   }
 
   private mutating func thinFleets() {
     let quota = fleetQuota
-    fleetExtraBytes = 0
     for index in fleets.indices {
+      count(fleets[index], -1)
       fleets[index].series.thin(to: quota)
-      fleetExtraBytes += fleets[index].extraBytes
+      count(fleets[index], 1)
     }
+  }
+
+  private mutating func count(_ entry: FleetEntry, _ sign: Int) {
+    fleetTextBytes += sign * entry.textBytes
+    fleetSeriesBytes += sign * entry.series.byteCount
   }
 
   // MARK: Budgets
@@ -245,11 +251,15 @@ package struct PageModel: Sendable {
     return quota
   }
 
+  /// What the points leave when each history is as long as it may be: they fill up after decisions have come.
   private var decisionCapacity: Int {
-    max(limits.leastDecisionBytes, limits.bytes - fleetBytes - budgetBytes)
+    let histories = fleets.count * (fleetQuota * MemoryLayout<FleetPoint>.stride + 64)
+    return max(limits.leastDecisionBytes, limits.bytes - fleetBytes + fleetSeriesBytes - histories - budgetBytes)
   }
 
-  private var fleetBytes: Int { fleets.capacity * MemoryLayout<FleetEntry>.stride + fleetExtraBytes }
+  private var fleetBytes: Int {
+    fleets.capacity * MemoryLayout<FleetEntry>.stride + fleetTextBytes + fleetSeriesBytes
+  }
   private var budgetBytes: Int { budgets.capacity * MemoryLayout<BudgetEntry>.stride + budgetExtraBytes }
 
   /// How many bytes everything takes.

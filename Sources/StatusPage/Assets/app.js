@@ -6,16 +6,16 @@ import { replicasChart, sparkline, svg } from "/charts.js";
 const $ = (id) => document.getElementById(id);
 const PAGE_SIZE = 50;
 const WORKERS_SHOWN = 25;
-const DECISIONS_SHOWN = 15;
+const DECISIONS_SHOWN = 10;
 const DECISIONS_KEPT = 200;
 // The server sends something every 10 seconds; silence for longer means that the connection is dead without saying so.
 const SILENCE = 25000;
 
 const SERIES = [
   { key: "allowed", label: "Budget allows", area: "above" },
-  { key: "current", label: "Workers", area: "below" },
+  { key: "current", label: "Workers", area: "below", isFleet: true },
   { key: "demand", label: "Demand asks" },
-  { key: "desired", label: "Decided" },
+  { key: "desired", label: "Decided", isFleet: true },
 ];
 const LEGEND = ["current", "demand", "allowed", "desired"];
 const COLUMNS = ["current", "ready", "desired", "demand", "allowed", "inFlight"];
@@ -60,12 +60,15 @@ const name = (text) => h("bdi", {}, text);
 const setText = (element, text) => { if (element.textContent !== text) element.textContent = text; };
 const idOf = (fleet) => `${fleet.namespace}/${fleet.name}`;
 const now = () => (Date.now() + state.offset) / 1000;
-const time = (ms) => new Date(ms).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const time = (ms) => new Date(ms).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 const whole = new Intl.NumberFormat([], { maximumFractionDigits: 0 });
 const compact = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
 const money = new Intl.NumberFormat("en", { style: "currency", currency: "USD" });
 const count = (number, one, many = `${one}s`) => `${whole.format(number)} ${number === 1 ? one : many}`;
 const orDash = (value) => (value === null || value === undefined ? "–" : whole.format(value));
+
+/** Words of the controller with their moments (RFC 3339, UTC) as times of this browser. */
+const local = (words) => words.replace(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z/g, (text) => time(Date.parse(text)));
 
 function age(seconds) {
   if (seconds < 0) seconds = 0;
@@ -474,7 +477,7 @@ function renderDetail() {
     document.title = `${fleet.name} · Swarmscale`;
   }
   $("detail-target").replaceChildren(name(fleet.namespace), fleet.target ? ` · ${fleet.target}` : "");
-  setText($("detail-words"), state.words ? `${state.words[0].toUpperCase()}${state.words.slice(1)}.` : "No decision since this page's memory began.");
+  setText($("detail-words"), state.words ? `${state.words[0].toUpperCase()}${local(state.words.slice(1))}.` : "No decision since this page's memory began.");
   renderCharts();
   renderDecisions();
   renderWorkers();
@@ -625,9 +628,10 @@ function renderDecisions() {
 
 /** The head of a decision and its reasons: the words of a log line, split at its first colon. */
 function headline(decision) {
-  if (decision.trouble) return ["Trouble", decision.words];
-  const place = decision.words.indexOf(": ");
-  return place < 0 ? [decision.words, ""] : [decision.words.slice(0, place), decision.words.slice(place + 2)];
+  const words = local(decision.words);
+  if (decision.trouble) return ["Trouble", words];
+  const place = words.indexOf(": ");
+  return place < 0 ? [words, ""] : [words.slice(0, place), words.slice(place + 2)];
 }
 
 function decisionItem(decision, isFresh) {
@@ -663,7 +667,7 @@ function showDecision(decision, full) {
   }
   const [head] = headline(decision);
   $("dialog-title").replaceChildren(name(head[0].toUpperCase() + head.slice(1)));
-  $("dialog-meta").replaceChildren(name(idOf(decision)), " · ", new Date(decision.atMilliseconds).toLocaleString());
+  $("dialog-meta").replaceChildren(name(idOf(decision)), " · ", new Date(decision.atMilliseconds).toLocaleString([], { dateStyle: "medium", timeStyle: "medium", hourCycle: "h23" }));
   const body = [h("p", {}, name(headline(decision)[1]))];
   if (full) body.push(...recordParts(full));
   $("dialog-body").replaceChildren(...body);
@@ -675,7 +679,7 @@ function recordParts(full) {
     parts.push(h("ol", { class: "steps" }, ...full.steps.map((step) => {
       const mark = step.binding ? h("span", { class: "tag", "data-tone": "accent" }, "had the last word") : null;
       const lines = step.lines.length > 0 ? step.lines : ["nothing to say"];
-      return h("li", { "data-binding": String(step.binding) }, h("h3", {}, step.title, mark), ...lines.map((line) => h("p", {}, name(line))));
+      return h("li", { "data-binding": String(step.binding) }, h("h3", {}, step.title, mark), ...lines.map((line) => h("p", {}, name(local(line)))));
     })));
   }
   if (full.record === null) {
@@ -721,6 +725,7 @@ function renderWorkers() {
       : "Workers report to a coordinator, and this controller runs none (--coordinator-listen). Then each shows here with its slots, its work and its drain.");
     return;
   }
+  const prefix = commonPrefix(workers.list.map((worker) => worker.name));
   const parts = [count(workers.total, "worker"), `${whole.format(workers.busy)} busy`, `${whole.format(workers.inFlight)} of ${count(workers.slots, "slot")} in use`];
   if (workers.queued) parts.push(`${whole.format(workers.queued)} queued`);
   if (workers.draining > 0) parts.push(`${whole.format(workers.draining)} draining`);
@@ -728,17 +733,30 @@ function renderWorkers() {
   const rank = (worker) => (worker.drain === "none" ? 1 : 0);
   const sorted = [...workers.list].sort((a, b) => rank(a) - rank(b) || (a.name < b.name ? -1 : 1));
   const shown = state.allWorkers ? sorted : sorted.slice(0, WORKERS_SHOWN);
-  keyed($("worker-rows"), shown, (worker) => worker.name, workerRow, updateWorker);
+  keyed($("worker-rows"), shown, (worker) => worker.name, workerRow, (row, worker) => updateWorker(row, worker, prefix));
   $("workers-more").hidden = state.allWorkers || sorted.length <= WORKERS_SHOWN;
   setText($("workers-more"), workers.total > sorted.length ? `Show ${sorted.length} of ${whole.format(workers.total)}` : `Show all ${sorted.length}`);
 }
 
-function workerRow(worker) {
-  return h("tr", {}, h("th", { scope: "row" }, name(worker.name)), h("td", {}, h("span", { class: "pips" })), h("td", { class: "num" }), h("td", {}, h("span", { class: "tag" })));
+/** What all names begin with, up to a hyphen: pods of one ReplicaSet differ in their last five characters only. */
+function commonPrefix(names) {
+  if (names.length < 2) return "";
+  let prefix = names[0];
+  for (const text of names) while (!text.startsWith(prefix)) prefix = prefix.slice(0, -1);
+  return prefix.slice(0, prefix.lastIndexOf("-") + 1);
 }
 
-function updateWorker(row, worker) {
-  const [, work, oldest, status] = row.children;
+function workerRow() {
+  return h("tr", {}, h("th", { scope: "row" }), h("td", {}, h("span", { class: "pips" })), h("td", { class: "num" }), h("td", {}, h("span", { class: "tag" })));
+}
+
+function updateWorker(row, worker, prefix) {
+  const [head, work, oldest, status] = row.children;
+  if (head.dataset.prefix !== prefix) {
+    head.dataset.prefix = prefix;
+    head.title = worker.name;
+    head.replaceChildren(...(prefix ? [h("span", { class: "visually-hidden" }, name(prefix)), h("span", { "aria-hidden": "true" }, "…")] : []), name(worker.name.slice(prefix.length)));
+  }
   const text = `${worker.inFlight} / ${worker.slots}`;
   const pips = work.firstElementChild;
   if (pips.dataset.text !== text) {

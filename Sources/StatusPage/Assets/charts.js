@@ -22,7 +22,7 @@ export function ticks(max, count) {
 }
 
 const clock = (seconds, withSeconds = false) => new Date(seconds * 1000).toLocaleTimeString([], withSeconds
-  ? { hour: "2-digit", minute: "2-digit", second: "2-digit" } : { hour: "2-digit", minute: "2-digit" });
+  ? { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" } : { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 
 /** The path of values that hold until the next one; null is a gap. */
 function stepPath(at, values, x, y, end) {
@@ -67,17 +67,22 @@ export function clip(points, start) {
  */
 export function replicasChart(box, all, { span, now, series, max, label, hover }) {
   const width = Math.max(box.clientWidth, 260);
-  const height = width < 520 ? 220 : 280;
+  const height = width < 520 ? 230 : 380;
   const [left, right, top, bottom] = [34, 10, 10, 24];
   // A history that is younger than the span fills the chart; it must be a few minutes long to mean something.
   const oldest = all.at.length > 0 ? all.at[0] : now;
   const start = Math.max(now - span, Math.min(oldest, now - 120));
   const points = clip(all, start);
-  const scaleTo = Math.max(4, ...series.flatMap((s) => points[s.key].filter((v) => v !== null)));
-  const marks = ticks(scaleTo * 1.04, height < 240 ? 4 : 5);
+  const peak = (list) => Math.max(4, ...list.flatMap((s) => points[s.key].filter((v) => v !== null)));
+  // A demand of hundreds, or a budget for them, must not press the fleet of ten to the ground: beyond twice the fleet they
+  // leave the chart at its top.
+  const scaleTo = Math.min(peak(series), 2.2 * peak(series.filter((s) => s.isFleet)));
+  const beyond = peak(series.filter((s) => s.key === "demand"));
+  const marks = ticks(scaleTo, height < 240 ? 4 : 6);
   const highest = marks[marks.length - 1];
   const x = (t) => left + (t - start) / (now - start) * (width - left - right);
-  const y = (v) => top + (1 - v / highest) * (height - top - bottom);
+  const y = (v) => top + (1 - Math.min(v, highest) / highest) * (height - top - bottom);
+  const leaving = (v) => (v > highest ? -12 : y(v));
   const root = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": label, class: "plot" });
   for (const mark of marks) {
     root.append(svg("line", { x1: left, x2: width - right, y1: y(mark), y2: y(mark), class: mark === 0 ? "axis" : "gridline" }),
@@ -92,13 +97,16 @@ export function replicasChart(box, all, { span, now, series, max, label, hover }
   }
   if (max !== null && max <= highest) {
     root.append(svg("line", { x1: left, x2: width - right, y1: y(max), y2: y(max), class: "bound" }),
-      svg("text", { x: width - right - 4, y: y(max) - 5, class: "tick", "text-anchor": "end" }, `max ${max}`));
+      svg("text", { x: left + 6, y: y(max) - 5, class: "tick" }, `maxReplicas ${max}`));
+  }
+  if (beyond > highest) {
+    root.append(svg("text", { x: left + 6, y: top + 14, class: "tick" }, `demand up to ${beyond}`));
   }
   for (const s of series) {
     if (s.area === "below") root.append(svg("path", { d: stepArea(points.at, points[s.key], x, y, now, y(0)), class: `area ${s.key}` }));
     if (s.area === "above") root.append(svg("path", { d: stepArea(points.at, points[s.key], x, y, now, top), class: `area ${s.key}` }));
   }
-  for (const s of series) root.append(svg("path", { d: stepPath(points.at, points[s.key], x, y, now), class: `line ${s.key}` }));
+  for (const s of series) root.append(svg("path", { d: stepPath(points.at, points[s.key], x, leaving, now), class: `line ${s.key}` }));
   const cursor = svg("line", { y1: top, y2: height - bottom, class: "cursor", visibility: "hidden" });
   root.append(cursor);
   const offset = all.at.length - points.at.length;

@@ -4,7 +4,7 @@
 extension PageAssets {
   /// `app.js`.
   static let app = Asset(
-    type: "text/javascript; charset=utf-8", tag: "b07b2fad3b79d423",
+    type: "text/javascript; charset=utf-8", tag: "d2e636a44ebaaacb",
     text: ###"""
 // The page of the controller. It reads a snapshot, follows the events, and draws; it changes nothing anywhere.
 // Names, words and messages come from outside: they become text nodes, never markup.
@@ -14,16 +14,16 @@ import { replicasChart, sparkline, svg } from "/charts.js";
 const $ = (id) => document.getElementById(id);
 const PAGE_SIZE = 50;
 const WORKERS_SHOWN = 25;
-const DECISIONS_SHOWN = 15;
+const DECISIONS_SHOWN = 10;
 const DECISIONS_KEPT = 200;
 // The server sends something every 10 seconds; silence for longer means that the connection is dead without saying so.
 const SILENCE = 25000;
 
 const SERIES = [
   { key: "allowed", label: "Budget allows", area: "above" },
-  { key: "current", label: "Workers", area: "below" },
+  { key: "current", label: "Workers", area: "below", isFleet: true },
   { key: "demand", label: "Demand asks" },
-  { key: "desired", label: "Decided" },
+  { key: "desired", label: "Decided", isFleet: true },
 ];
 const LEGEND = ["current", "demand", "allowed", "desired"];
 const COLUMNS = ["current", "ready", "desired", "demand", "allowed", "inFlight"];
@@ -68,12 +68,15 @@ const name = (text) => h("bdi", {}, text);
 const setText = (element, text) => { if (element.textContent !== text) element.textContent = text; };
 const idOf = (fleet) => `${fleet.namespace}/${fleet.name}`;
 const now = () => (Date.now() + state.offset) / 1000;
-const time = (ms) => new Date(ms).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit" });
+const time = (ms) => new Date(ms).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
 const whole = new Intl.NumberFormat([], { maximumFractionDigits: 0 });
 const compact = new Intl.NumberFormat("en", { notation: "compact", maximumFractionDigits: 1 });
 const money = new Intl.NumberFormat("en", { style: "currency", currency: "USD" });
 const count = (number, one, many = `${one}s`) => `${whole.format(number)} ${number === 1 ? one : many}`;
 const orDash = (value) => (value === null || value === undefined ? "–" : whole.format(value));
+
+/** Words of the controller with their moments (RFC 3339, UTC) as times of this browser. */
+const local = (words) => words.replace(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z/g, (text) => time(Date.parse(text)));
 
 function age(seconds) {
   if (seconds < 0) seconds = 0;
@@ -482,7 +485,7 @@ function renderDetail() {
     document.title = `${fleet.name} · Swarmscale`;
   }
   $("detail-target").replaceChildren(name(fleet.namespace), fleet.target ? ` · ${fleet.target}` : "");
-  setText($("detail-words"), state.words ? `${state.words[0].toUpperCase()}${state.words.slice(1)}.` : "No decision since this page's memory began.");
+  setText($("detail-words"), state.words ? `${state.words[0].toUpperCase()}${local(state.words.slice(1))}.` : "No decision since this page's memory began.");
   renderCharts();
   renderDecisions();
   renderWorkers();
@@ -633,9 +636,10 @@ function renderDecisions() {
 
 /** The head of a decision and its reasons: the words of a log line, split at its first colon. */
 function headline(decision) {
-  if (decision.trouble) return ["Trouble", decision.words];
-  const place = decision.words.indexOf(": ");
-  return place < 0 ? [decision.words, ""] : [decision.words.slice(0, place), decision.words.slice(place + 2)];
+  const words = local(decision.words);
+  if (decision.trouble) return ["Trouble", words];
+  const place = words.indexOf(": ");
+  return place < 0 ? [words, ""] : [words.slice(0, place), words.slice(place + 2)];
 }
 
 function decisionItem(decision, isFresh) {
@@ -671,7 +675,7 @@ function showDecision(decision, full) {
   }
   const [head] = headline(decision);
   $("dialog-title").replaceChildren(name(head[0].toUpperCase() + head.slice(1)));
-  $("dialog-meta").replaceChildren(name(idOf(decision)), " · ", new Date(decision.atMilliseconds).toLocaleString());
+  $("dialog-meta").replaceChildren(name(idOf(decision)), " · ", new Date(decision.atMilliseconds).toLocaleString([], { dateStyle: "medium", timeStyle: "medium", hourCycle: "h23" }));
   const body = [h("p", {}, name(headline(decision)[1]))];
   if (full) body.push(...recordParts(full));
   $("dialog-body").replaceChildren(...body);
@@ -683,7 +687,7 @@ function recordParts(full) {
     parts.push(h("ol", { class: "steps" }, ...full.steps.map((step) => {
       const mark = step.binding ? h("span", { class: "tag", "data-tone": "accent" }, "had the last word") : null;
       const lines = step.lines.length > 0 ? step.lines : ["nothing to say"];
-      return h("li", { "data-binding": String(step.binding) }, h("h3", {}, step.title, mark), ...lines.map((line) => h("p", {}, name(line))));
+      return h("li", { "data-binding": String(step.binding) }, h("h3", {}, step.title, mark), ...lines.map((line) => h("p", {}, name(local(line)))));
     })));
   }
   if (full.record === null) {
@@ -729,6 +733,7 @@ function renderWorkers() {
       : "Workers report to a coordinator, and this controller runs none (--coordinator-listen). Then each shows here with its slots, its work and its drain.");
     return;
   }
+  const prefix = commonPrefix(workers.list.map((worker) => worker.name));
   const parts = [count(workers.total, "worker"), `${whole.format(workers.busy)} busy`, `${whole.format(workers.inFlight)} of ${count(workers.slots, "slot")} in use`];
   if (workers.queued) parts.push(`${whole.format(workers.queued)} queued`);
   if (workers.draining > 0) parts.push(`${whole.format(workers.draining)} draining`);
@@ -736,17 +741,30 @@ function renderWorkers() {
   const rank = (worker) => (worker.drain === "none" ? 1 : 0);
   const sorted = [...workers.list].sort((a, b) => rank(a) - rank(b) || (a.name < b.name ? -1 : 1));
   const shown = state.allWorkers ? sorted : sorted.slice(0, WORKERS_SHOWN);
-  keyed($("worker-rows"), shown, (worker) => worker.name, workerRow, updateWorker);
+  keyed($("worker-rows"), shown, (worker) => worker.name, workerRow, (row, worker) => updateWorker(row, worker, prefix));
   $("workers-more").hidden = state.allWorkers || sorted.length <= WORKERS_SHOWN;
   setText($("workers-more"), workers.total > sorted.length ? `Show ${sorted.length} of ${whole.format(workers.total)}` : `Show all ${sorted.length}`);
 }
 
-function workerRow(worker) {
-  return h("tr", {}, h("th", { scope: "row" }, name(worker.name)), h("td", {}, h("span", { class: "pips" })), h("td", { class: "num" }), h("td", {}, h("span", { class: "tag" })));
+/** What all names begin with, up to a hyphen: pods of one ReplicaSet differ in their last five characters only. */
+function commonPrefix(names) {
+  if (names.length < 2) return "";
+  let prefix = names[0];
+  for (const text of names) while (!text.startsWith(prefix)) prefix = prefix.slice(0, -1);
+  return prefix.slice(0, prefix.lastIndexOf("-") + 1);
 }
 
-function updateWorker(row, worker) {
-  const [, work, oldest, status] = row.children;
+function workerRow() {
+  return h("tr", {}, h("th", { scope: "row" }), h("td", {}, h("span", { class: "pips" })), h("td", { class: "num" }), h("td", {}, h("span", { class: "tag" })));
+}
+
+function updateWorker(row, worker, prefix) {
+  const [head, work, oldest, status] = row.children;
+  if (head.dataset.prefix !== prefix) {
+    head.dataset.prefix = prefix;
+    head.title = worker.name;
+    head.replaceChildren(...(prefix ? [h("span", { class: "visually-hidden" }, name(prefix)), h("span", { "aria-hidden": "true" }, "…")] : []), name(worker.name.slice(prefix.length)));
+  }
   const text = `${worker.inFlight} / ${worker.slots}`;
   const pips = work.firstElementChild;
   if (pips.dataset.text !== text) {
@@ -815,7 +833,7 @@ start().then(() => { if (decisionInHash()) openDecision(decisionInHash()); });
 
   /// `charts.js`.
   static let charts = Asset(
-    type: "text/javascript; charset=utf-8", tag: "6ea5434c3ef7f70b",
+    type: "text/javascript; charset=utf-8", tag: "cd4f3e754b56c5b2",
     text: ###"""
 // Small charts in SVG. Everything is drawn by attributes and text nodes, so that a strict content security policy holds and
 // no name can become markup.
@@ -841,7 +859,7 @@ export function ticks(max, count) {
 }
 
 const clock = (seconds, withSeconds = false) => new Date(seconds * 1000).toLocaleTimeString([], withSeconds
-  ? { hour: "2-digit", minute: "2-digit", second: "2-digit" } : { hour: "2-digit", minute: "2-digit" });
+  ? { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" } : { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 
 /** The path of values that hold until the next one; null is a gap. */
 function stepPath(at, values, x, y, end) {
@@ -886,17 +904,22 @@ export function clip(points, start) {
  */
 export function replicasChart(box, all, { span, now, series, max, label, hover }) {
   const width = Math.max(box.clientWidth, 260);
-  const height = width < 520 ? 220 : 280;
+  const height = width < 520 ? 230 : 380;
   const [left, right, top, bottom] = [34, 10, 10, 24];
   // A history that is younger than the span fills the chart; it must be a few minutes long to mean something.
   const oldest = all.at.length > 0 ? all.at[0] : now;
   const start = Math.max(now - span, Math.min(oldest, now - 120));
   const points = clip(all, start);
-  const scaleTo = Math.max(4, ...series.flatMap((s) => points[s.key].filter((v) => v !== null)));
-  const marks = ticks(scaleTo * 1.04, height < 240 ? 4 : 5);
+  const peak = (list) => Math.max(4, ...list.flatMap((s) => points[s.key].filter((v) => v !== null)));
+  // A demand of hundreds, or a budget for them, must not press the fleet of ten to the ground: beyond twice the fleet they
+  // leave the chart at its top.
+  const scaleTo = Math.min(peak(series), 2.2 * peak(series.filter((s) => s.isFleet)));
+  const beyond = peak(series.filter((s) => s.key === "demand"));
+  const marks = ticks(scaleTo, height < 240 ? 4 : 6);
   const highest = marks[marks.length - 1];
   const x = (t) => left + (t - start) / (now - start) * (width - left - right);
-  const y = (v) => top + (1 - v / highest) * (height - top - bottom);
+  const y = (v) => top + (1 - Math.min(v, highest) / highest) * (height - top - bottom);
+  const leaving = (v) => (v > highest ? -12 : y(v));
   const root = svg("svg", { viewBox: `0 0 ${width} ${height}`, width, height, role: "img", "aria-label": label, class: "plot" });
   for (const mark of marks) {
     root.append(svg("line", { x1: left, x2: width - right, y1: y(mark), y2: y(mark), class: mark === 0 ? "axis" : "gridline" }),
@@ -911,13 +934,16 @@ export function replicasChart(box, all, { span, now, series, max, label, hover }
   }
   if (max !== null && max <= highest) {
     root.append(svg("line", { x1: left, x2: width - right, y1: y(max), y2: y(max), class: "bound" }),
-      svg("text", { x: width - right - 4, y: y(max) - 5, class: "tick", "text-anchor": "end" }, `max ${max}`));
+      svg("text", { x: left + 6, y: y(max) - 5, class: "tick" }, `maxReplicas ${max}`));
+  }
+  if (beyond > highest) {
+    root.append(svg("text", { x: left + 6, y: top + 14, class: "tick" }, `demand up to ${beyond}`));
   }
   for (const s of series) {
     if (s.area === "below") root.append(svg("path", { d: stepArea(points.at, points[s.key], x, y, now, y(0)), class: `area ${s.key}` }));
     if (s.area === "above") root.append(svg("path", { d: stepArea(points.at, points[s.key], x, y, now, top), class: `area ${s.key}` }));
   }
-  for (const s of series) root.append(svg("path", { d: stepPath(points.at, points[s.key], x, y, now), class: `line ${s.key}` }));
+  for (const s of series) root.append(svg("path", { d: stepPath(points.at, points[s.key], x, leaving, now), class: `line ${s.key}` }));
   const cursor = svg("line", { y1: top, y2: height - bottom, class: "cursor", visibility: "hidden" });
   root.append(cursor);
   const offset = all.at.length - points.at.length;
@@ -1138,7 +1164,7 @@ YAML</pre>
 
   /// `style.css`.
   static let style = Asset(
-    type: "text/css; charset=utf-8", tag: "84876ddeb1e18a2b",
+    type: "text/css; charset=utf-8", tag: "60b52018e6b9b016",
     text: ###"""
 :root {
   color-scheme: light dark;
@@ -1146,7 +1172,7 @@ YAML</pre>
   --accent: #3451c6; --accent-soft: #e8ecfb; --focus: #1d4ed8;
   --current: #3451c6; --demand: #9a5b00; --allowed: #b4235a; --desired: #0b7560;
   --good: #0b7560; --good-soft: #e0f3ed; --warn: #8a5200; --warn-soft: #fdf1dc; --bad: #b42318; --bad-soft: #fdebe9;
-  --band: #0b756022; --shadow: 0 1px 2px #1b213012;
+  --band: #0b75602e; --shadow: 0 1px 2px #1b213012;
   --mono: ui-monospace, "SF Mono", "Cascadia Mono", "DejaVu Sans Mono", Menlo, monospace;
 }
 @media (prefers-color-scheme: dark) {
@@ -1155,7 +1181,7 @@ YAML</pre>
     --accent: #9db2ff; --accent-soft: #232c4d; --focus: #9db2ff;
     --current: #8aa2ff; --demand: #f0b429; --allowed: #ff7fa8; --desired: #4fd1ae;
     --good: #4fd1ae; --good-soft: #13332c; --warn: #f0b429; --warn-soft: #3a2c0c; --bad: #ff9188; --bad-soft: #43201d;
-    --band: #4fd1ae26; --shadow: none;
+    --band: #4fd1ae33; --shadow: none;
   }
 }
 :root[data-theme="light"] { color-scheme: light; }
@@ -1165,7 +1191,7 @@ YAML</pre>
   --accent: #9db2ff; --accent-soft: #232c4d; --focus: #9db2ff;
   --current: #8aa2ff; --demand: #f0b429; --allowed: #ff7fa8; --desired: #4fd1ae;
   --good: #4fd1ae; --good-soft: #13332c; --warn: #f0b429; --warn-soft: #3a2c0c; --bad: #ff9188; --bad-soft: #43201d;
-  --band: #4fd1ae26; --shadow: none;
+  --band: #4fd1ae33; --shadow: none;
 }
 
 * { box-sizing: border-box; }
@@ -1220,7 +1246,7 @@ main { max-width: 1240px; margin: 0 auto; padding: 20px; display: grid; gap: 18p
 table { border-collapse: collapse; width: 100%; font-size: .925rem; }
 th { text-align: start; font-weight: 550; font-size: .8rem; color: var(--muted); padding: 4px 10px 6px; border-bottom: 1px solid var(--line); white-space: nowrap; }
 td { padding: 7px 10px; border-bottom: 1px solid var(--line); vertical-align: middle; }
-tbody tr:last-child td, tbody tr:last-child th { border-bottom: 0; }
+
 th:first-child, td:first-child { padding-inline-start: 8px; }
 .num { text-align: end; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .fleets tbody tr { position: relative; cursor: pointer; }
@@ -1229,6 +1255,7 @@ th:first-child, td:first-child { padding-inline-start: 8px; }
 .fleets tbody tr[data-chosen="true"] td:first-child { box-shadow: inset 3px 0 var(--accent); }
 .fleets a { color: inherit; text-decoration: none; font-weight: 600; }
 .fleets a:hover { text-decoration: underline; }
+.fleets td:first-child { min-width: 8.5em; }
 .fleets .sub { display: block; color: var(--muted); font-size: .8rem; font-weight: 400; }
 .big { font-weight: 650; font-size: 1rem; }
 .goal { color: var(--muted); }
@@ -1236,7 +1263,7 @@ th:first-child, td:first-child { padding-inline-start: 8px; }
 .range svg { flex: none; }
 .track { fill: var(--line); }
 .fill { fill: var(--current); }
-.tag { display: inline-block; padding: 1px 9px; border-radius: 99px; font-size: .8rem; font-weight: 550; background: var(--page); border: 1px solid var(--line); color: var(--muted); white-space: nowrap; }
+.tag { display: inline-block; overflow-wrap: normal; padding: 1px 9px; border-radius: 99px; font-size: .8rem; font-weight: 550; background: var(--page); border: 1px solid var(--line); color: var(--muted); white-space: nowrap; }
 .tag[data-tone="good"] { background: var(--good-soft); border-color: transparent; color: var(--good); }
 .tag[data-tone="warn"] { background: var(--warn-soft); border-color: transparent; color: var(--warn); }
 .tag[data-tone="bad"] { background: var(--bad-soft); border-color: transparent; color: var(--bad); }
@@ -1246,7 +1273,7 @@ th:first-child, td:first-child { padding-inline-start: 8px; }
 #detail { display: grid; gap: 12px; grid-template-columns: minmax(0, 1fr); }
 .fleet-head { display: flex; flex-wrap: wrap; align-items: baseline; gap: 2px 12px; margin-top: 6px; }
 .sentence { font-size: 1rem; max-width: 90ch; }
-.grid { display: grid; grid-template-columns: repeat(12, minmax(0, 1fr)); gap: 18px; margin-top: 4px; align-items: start; }
+.grid { display: grid; grid-template-columns: repeat(12, minmax(0, 1fr)); gap: 18px; margin-top: 4px; }
 .span-4 { grid-column: span 4; } .span-5 { grid-column: span 5; } .span-7 { grid-column: span 7; } .span-8 { grid-column: span 8; }
 
 .segments { display: flex; border: 1px solid var(--line); border-radius: 8px; overflow: hidden; }
@@ -1295,7 +1322,7 @@ th:first-child, td:first-child { padding-inline-start: 8px; }
 .measure-head .value[data-tone="warn"] { color: var(--warn); }
 .measure-head .value[data-tone="bad"] { color: var(--bad); }
 .measure .sub { color: var(--muted); font-size: .8rem; font-variant-numeric: tabular-nums; }
-.spark-box { height: 46px; }
+.spark-box { height: 50px; margin: 2px 0; }
 .pair { display: grid; grid-template-columns: 1fr 1fr; gap: 16px; }
 .pair .spark-box { height: 36px; }
 .facts { display: flex; flex-wrap: wrap; gap: 2px 16px; color: var(--muted); font-size: .85rem; }
@@ -1310,7 +1337,8 @@ th:first-child, td:first-child { padding-inline-start: 8px; }
 .more { margin-top: 12px; }
 
 .workers td { padding-block: 5px; }
-.workers th[scope="row"] { font-family: var(--mono); font-size: .8rem; font-weight: 400; color: var(--text); border-bottom: 1px solid var(--line); white-space: normal; padding: 5px 10px 5px 8px; }
+.workers th[scope="row"] { font-family: var(--mono); font-size: .82rem; font-weight: 400; color: var(--text); border-bottom: 1px solid var(--line); white-space: normal; padding: 5px 10px 5px 8px; }
+tbody tr:last-child > td, .workers tbody tr:last-child > th[scope="row"], tbody tr:last-child > th { border-bottom: 0; }
 .pips { display: flex; align-items: center; gap: 8px; white-space: nowrap; font-variant-numeric: tabular-nums; }
 .pip { fill: var(--line); } .pip.on { fill: var(--current); }
 
@@ -1339,14 +1367,17 @@ dialog article { padding: 18px 22px 24px; }
   main { padding: 12px; gap: 14px; }
   .grid { gap: 14px; }
   .top-inner { padding: 10px 12px; gap: 6px 12px; }
-  .who { order: 3; flex-basis: 100%; }
+  .who { order: 3; }
+  #theme { order: 4; }
+  .brand { flex: 1 1 40%; }
   .live { margin-inline-start: auto; }
   .card { padding: 14px 12px; border-radius: 10px; }
   .wide { display: none; }
   .filters label { flex: 1 1 100%; justify-content: space-between; }
   .filters input, .filters select { flex: 0 1 65%; }
-  td, th { padding-inline: 6px; }
-  .tag { white-space: normal; }
+  td, th, .workers th[scope="row"] { padding-inline: 4px; }
+  .tag { white-space: normal; font-size: .76rem; padding-inline: 7px; }
+  .pips svg { display: none; }
   .legend { gap: 8px 16px; }
   .legend div { min-width: 66px; }
   .legend .when { flex-basis: 100%; text-align: start; margin: 0; }
