@@ -220,6 +220,7 @@ def hostile_names_are_text(bench: Bench):
                 for index in range(8):
                     link = page.locator("#fleet-rows a").nth(index)
                     text = link.inner_text()
+                    assert "\u202e" not in text
                     link.click()
                     expect(page.locator("#detail-title")).to_have_text(text)
                     expect(page.locator("#live")).to_have_attribute("data-state", "live")
@@ -231,6 +232,9 @@ def hostile_names_are_text(bench: Bench):
                 assert page.locator("img").count() == 1, "a name became a picture"
                 assert page.evaluate("document.scripts.length") == 2, "a name became a script"
                 assert "hacked" != page.title()
+                # Characters that turn what stands around them (U+202E and its kin) are shown as what they are: foreign.
+                steering = page.evaluate("document.body.textContent.match(/[\\u202a-\\u202e\\u2066-\\u2069]/g)")
+                assert steering is None, steering
                 bench.shot(page, f"hostile-{width}", full_page=True)
                 page.keyboard.press("Escape")
                 accessible(page, "hostile names")
@@ -241,10 +245,10 @@ def a_thousand_fleets_stay_usable(bench: Bench):
     with bench.served("--pace", "1000", "--fleets", "1000") as served, bench.page(served.url) as page:
         ready(page)
         expect(page.locator("#fleets-count")).to_contain_text(re.compile("1.?000 fleets"))
-        assert page.locator("#fleet-rows tr").count() == 50
+        assert page.locator("#fleet-rows tr").count() == 20
         assert page.evaluate("document.querySelectorAll('*').length") < 4000, "too much is drawn"
         page.locator("#page-on").click()
-        expect(page.locator("#page-text")).to_contain_text("51–100")
+        expect(page.locator("#page-text")).to_contain_text("21–40")
         page.locator("#filter-name").fill("fleet-77")
         expect(page.locator("#fleet-rows tr")).to_have_count(11)
         page.locator("#filter-namespace").select_option("team-2")
@@ -252,6 +256,7 @@ def a_thousand_fleets_stay_usable(bench: Bench):
         assert 0 < names < 11
         page.locator("#fleet-rows a").first.click()
         expect(page.locator("#detail-title")).to_contain_text("fleet-77")
+        expect(page.locator("#detail-title")).to_be_in_viewport()
         page.locator("#filter-name").fill("none-is-called-so")
         expect(page.locator("#fleets-none")).to_be_visible()
         page.locator("#filter-name").fill("")

@@ -104,7 +104,7 @@ final class Feed: Service {
           : ObjectKey(namespace: "team-\(index % 24)", name: "fleet-\(index)")
         fleets.append(
           PreviewFleet(
-            key: key, seed: UInt64(index * 3 + 1), load: index == 0 ? 9 : 3 + index % 5, phase: index == 0 ? 62 : index * 7))
+            key: key, seed: UInt64(index * 3 + 1), load: index == 0 ? 9 : 3 + index % 5, phase: index == 0 ? 108 : index * 7))
       }
     }
     state = Mutex(State(fleets: fleets))

@@ -32,7 +32,7 @@ struct PreviewFleet {
   var lastSignature = 0
   var random: SplitMix
 
-  init(key: ObjectKey, seed: UInt64, load: Int, phase: Int = 0, period: Int = 70, minimum: Int = 5, maximum: Int = 40) {
+  init(key: ObjectKey, seed: UInt64, load: Int, phase: Int = 0, period: Int = 160, minimum: Int = 5, maximum: Int = 40) {
     self.key = key
     self.load = load
     self.period = period

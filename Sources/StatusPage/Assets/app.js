@@ -4,7 +4,7 @@
 import { replicasChart, sparkline, svg } from "/charts.js";
 
 const $ = (id) => document.getElementById(id);
-const PAGE_SIZE = 50;
+const PAGE_SIZE = 20;
 const WORKERS_SHOWN = 25;
 const DECISIONS_SHOWN = 10;
 const DECISIONS_KEPT = 200;
@@ -55,9 +55,11 @@ function h(tag, attributes = {}, ...children) {
   element.append(...children.filter((child) => child !== null && child !== undefined));
   return element;
 }
-/** A name from outside, kept from turning the direction of what stands around it. */
-const name = (text) => h("bdi", {}, text);
-const setText = (element, text) => { if (element.textContent !== text) element.textContent = text; };
+/** Text from outside without characters that steer the direction of what stands around them, or that can't be seen. */
+const plain = (text) => text.replace(/[\u0000-\u0008\u000e-\u001f\u007f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
+/** A name from outside, in a direction of its own. */
+const name = (text) => h("bdi", {}, plain(text));
+const setText = (element, text) => { text = plain(text); if (element.textContent !== text) element.textContent = text; };
 const idOf = (fleet) => `${fleet.namespace}/${fleet.name}`;
 const now = () => (Date.now() + state.offset) / 1000;
 const time = (ms) => new Date(ms).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
@@ -211,7 +213,7 @@ let lastTold = 0;
 function tell(decision) {
   if (!decision || Date.now() - lastTold < 10000) return;
   lastTold = Date.now();
-  $("news").textContent = decision.words;
+  setText($("news"), local(decision.words));
 }
 
 // MARK: Connection
@@ -341,10 +343,16 @@ async function choose(id) {
     await loadFleet();
     if (state.chosen !== id) return;
     renderAll();
+    showDetail();
     connect();
   } catch (error) {
     if (error.status === 404) reload(); else lose(error.message);
   }
+}
+
+/** Brings the chosen fleet into view where a long list of fleets has pushed it out. */
+function showDetail() {
+  if ($("detail").getBoundingClientRect().top > innerHeight * 0.7) $("detail-title").scrollIntoView({ block: "start" });
 }
 
 addEventListener("hashchange", () => {
@@ -474,9 +482,9 @@ function renderDetail() {
   if ($("detail-title").dataset.key !== idOf(fleet)) {
     $("detail-title").dataset.key = idOf(fleet);
     $("detail-title").replaceChildren(name(fleet.name));
-    document.title = `${fleet.name} · Swarmscale`;
+    document.title = `${plain(fleet.name)} · Swarmscale`;
   }
-  $("detail-target").replaceChildren(name(fleet.namespace), fleet.target ? ` · ${fleet.target}` : "");
+  $("detail-target").replaceChildren(name(fleet.namespace), fleet.target ? " · " : "", name(fleet.target));
   setText($("detail-words"), state.words ? `${state.words[0].toUpperCase()}${local(state.words.slice(1))}.` : "No decision since this page's memory began.");
   renderCharts();
   renderDecisions();

@@ -4,7 +4,7 @@
 extension PageAssets {
   /// `app.js`.
   static let app = Asset(
-    type: "text/javascript; charset=utf-8", tag: "d2e636a44ebaaacb",
+    type: "text/javascript; charset=utf-8", tag: "2a1940993b101096",
     text: ###"""
 // The page of the controller. It reads a snapshot, follows the events, and draws; it changes nothing anywhere.
 // Names, words and messages come from outside: they become text nodes, never markup.
@@ -12,7 +12,7 @@ extension PageAssets {
 import { replicasChart, sparkline, svg } from "/charts.js";
 
 const $ = (id) => document.getElementById(id);
-const PAGE_SIZE = 50;
+const PAGE_SIZE = 20;
 const WORKERS_SHOWN = 25;
 const DECISIONS_SHOWN = 10;
 const DECISIONS_KEPT = 200;
@@ -63,9 +63,11 @@ function h(tag, attributes = {}, ...children) {
   element.append(...children.filter((child) => child !== null && child !== undefined));
   return element;
 }
-/** A name from outside, kept from turning the direction of what stands around it. */
-const name = (text) => h("bdi", {}, text);
-const setText = (element, text) => { if (element.textContent !== text) element.textContent = text; };
+/** Text from outside without characters that steer the direction of what stands around them, or that can't be seen. */
+const plain = (text) => text.replace(/[\u0000-\u0008\u000e-\u001f\u007f\u061c\u200e\u200f\u202a-\u202e\u2066-\u2069]/g, "\ufffd");
+/** A name from outside, in a direction of its own. */
+const name = (text) => h("bdi", {}, plain(text));
+const setText = (element, text) => { text = plain(text); if (element.textContent !== text) element.textContent = text; };
 const idOf = (fleet) => `${fleet.namespace}/${fleet.name}`;
 const now = () => (Date.now() + state.offset) / 1000;
 const time = (ms) => new Date(ms).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit", second: "2-digit", hourCycle: "h23" });
@@ -219,7 +221,7 @@ let lastTold = 0;
 function tell(decision) {
   if (!decision || Date.now() - lastTold < 10000) return;
   lastTold = Date.now();
-  $("news").textContent = decision.words;
+  setText($("news"), local(decision.words));
 }
 
 // MARK: Connection
@@ -349,10 +351,16 @@ async function choose(id) {
     await loadFleet();
     if (state.chosen !== id) return;
     renderAll();
+    showDetail();
     connect();
   } catch (error) {
     if (error.status === 404) reload(); else lose(error.message);
   }
+}
+
+/** Brings the chosen fleet into view where a long list of fleets has pushed it out. */
+function showDetail() {
+  if ($("detail").getBoundingClientRect().top > innerHeight * 0.7) $("detail-title").scrollIntoView({ block: "start" });
 }
 
 addEventListener("hashchange", () => {
@@ -482,9 +490,9 @@ function renderDetail() {
   if ($("detail-title").dataset.key !== idOf(fleet)) {
     $("detail-title").dataset.key = idOf(fleet);
     $("detail-title").replaceChildren(name(fleet.name));
-    document.title = `${fleet.name} · Swarmscale`;
+    document.title = `${plain(fleet.name)} · Swarmscale`;
   }
-  $("detail-target").replaceChildren(name(fleet.namespace), fleet.target ? ` · ${fleet.target}` : "");
+  $("detail-target").replaceChildren(name(fleet.namespace), fleet.target ? " · " : "", name(fleet.target));
   setText($("detail-words"), state.words ? `${state.words[0].toUpperCase()}${local(state.words.slice(1))}.` : "No decision since this page's memory began.");
   renderCharts();
   renderDecisions();
@@ -1164,7 +1172,7 @@ YAML</pre>
 
   /// `style.css`.
   static let style = Asset(
-    type: "text/css; charset=utf-8", tag: "60b52018e6b9b016",
+    type: "text/css; charset=utf-8", tag: "54259daef0c96c12",
     text: ###"""
 :root {
   color-scheme: light dark;
@@ -1226,7 +1234,7 @@ main:focus, h2:focus { outline: none; }
 .live[data-state="live"] .dot { background: var(--good); }
 .live[data-state="lost"] .dot { background: var(--bad); }
 button, select, input { font: inherit; color: inherit; }
-.quiet { padding: 5px 12px; min-height: 32px; border: 1px solid var(--line); border-radius: 8px; background: var(--card); font-size: .875rem; cursor: pointer; }
+.quiet { flex: none; white-space: nowrap; padding: 5px 12px; min-height: 32px; border: 1px solid var(--line); border-radius: 8px; background: var(--card); font-size: .875rem; cursor: pointer; }
 .quiet:hover:not(:disabled) { border-color: var(--line-strong); }
 .quiet:disabled { color: var(--muted); cursor: default; opacity: .7; }
 .banner { background: var(--warn-soft); color: var(--warn); display: flex; flex-wrap: wrap; justify-content: center; align-items: center; gap: 6px 16px; padding: 8px 20px; font-size: .9rem; font-weight: 550; }
@@ -1275,6 +1283,9 @@ th:first-child, td:first-child { padding-inline-start: 8px; }
 .sentence { font-size: 1rem; max-width: 90ch; }
 .grid { display: grid; grid-template-columns: repeat(12, minmax(0, 1fr)); gap: 18px; margin-top: 4px; }
 .span-4 { grid-column: span 4; } .span-5 { grid-column: span 5; } .span-7 { grid-column: span 7; } .span-8 { grid-column: span 8; }
+
+.span-5, .span-7 { align-self: start; }
+#detail-title { scroll-margin-top: 12px; }
 
 .segments { display: flex; border: 1px solid var(--line); border-radius: 8px; overflow: hidden; }
 .segments button { border: 0; background: none; padding: 4px 12px; min-height: 30px; font-size: .85rem; color: var(--muted); cursor: pointer; }
