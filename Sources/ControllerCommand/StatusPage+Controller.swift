@@ -70,7 +70,9 @@ extension BudgetSample {
     var groups: [String: GroupReport] = [:]
     for group in report.groups where group.key.speed.isEmpty { groups[group.key.modelGroup] = group.report }
     return budgets.compactMap { budget in
-      guard let resolved = budget.resolved, let report = groups[ResolvedBudget.modelGroup(of: budget.key)] else { return nil }
+      guard let resolved = budget.resolved, let report = groups[ResolvedBudget.modelGroup(of: budget.key)] else {
+        return nil
+      }
       return BudgetSample(budget.key, report, lower: Int(resolved.target.lower))
     }
   }

@@ -43,6 +43,9 @@ struct PageMiddleware: RouterMiddleware {
     switch answer.body {
     case .bytes(let bytes):
       return Response(status: status, headers: headers, body: .init(byteBuffer: ByteBuffer(bytes: bytes)))
+    case .none(let length):
+      return Response(
+        status: status, headers: headers, body: ResponseBody(contentLength: length) { try await $0.finish(nil) })
     case .events(let events): return Response(status: status, headers: headers, body: body(of: events))
     }
   }

@@ -74,7 +74,8 @@ struct DecisionSteps {
     return switch reason {
     case .demand(let metric, let replicas): "\(name(metric)) wins with \(replicas)"
     case .ceiling(let metric, let replicas): "\(name(metric)) holds it at \(replicas)"
-    case .unknown(let metric): "\(name(metric)) is unknown, so the count isn't moved past the present one on its account"
+    case .unknown(let metric):
+      "\(name(metric)) is unknown and doesn't move the count"
     case .atMinimum(let minimum): "raised to minReplicas, \(minimum)"
     case .atMaximum(let maximum): "cut to maxReplicas, \(maximum)"
     default: plan.words(for: reason) ?? ""

@@ -61,7 +61,8 @@ extension BudgetEntry {
       json.name("points")
       let columns: [(name: String, value: (BudgetPoint) -> CompactCount)] = [
         ("requests", \.requests), ("inputTokens", \.inputTokens), ("inputTokensTotal", \.inputTokensTotal),
-        ("outputTokens", \.outputTokens), ("rejected", \.rejected), ("waitCentiseconds", \.wait), ("waiting", \.waiting),
+        ("outputTokens", \.outputTokens), ("rejected", \.rejected), ("waitCentiseconds", \.wait),
+        ("waiting", \.waiting),
       ]
       json.write(series.points, columns)
     }

@@ -176,7 +176,8 @@ package struct PageModel: Sendable {
     let entry = FleetEntry(
       key: key, target: "",
       last: FleetPoint(
-        at: 0, current: .absent, ready: .absent, desired: .absent, demand: .absent, allowed: .absent, inFlight: .absent))
+        at: 0, current: .absent, ready: .absent, desired: .absent, demand: .absent, allowed: .absent, inFlight: .absent)
+    )
     fleets.insert(entry, at: index)
     count(entry, 1)
     if fleetQuota < oldQuota { thinFleets() }

@@ -74,8 +74,10 @@ package struct PageRequest: Sendable {
 package struct PageResponse: Sendable {
   /// What it carries.
   package enum Body: Sendable {
-    /// These bytes; none for HEAD and 304.
+    /// These bytes.
     case bytes([UInt8])
+    /// Nothing, where a body would have this length: answers to HEAD, and 304. Nil: a stream, of no length.
+    case none(length: Int?)
     /// Events until the stream ends.
     case events(PageEvents)
   }
@@ -101,7 +103,7 @@ package struct PageResponse: Sendable {
   ]
 
   /// Makes an answer with the headers that all have.
-  init(_ status: Int, _ headers: [(name: String, value: String)], _ body: Body = .bytes([])) {
+  init(_ status: Int, _ headers: [(name: String, value: String)], _ body: Body) {
     self.status = status
     self.headers = headers + Self.guards
     self.body = body

@@ -15,10 +15,7 @@ extension StatusPage {
         405, "methodNotAllowed", "this page only reads; \(request.method) is not possible", [("Allow", "GET, HEAD")])
     }
     var response = answer(request)
-    if request.method == "HEAD" {
-      if case .events(let events) = response.body { end(events) }
-      response.body = .bytes([])
-    }
+    if request.method == "HEAD", case .bytes(let bytes) = response.body { response.body = .none(length: bytes.count) }
     return response
   }
 
@@ -32,7 +29,9 @@ extension StatusPage {
     case ("api", "v1", 3) where segments[2] == "events":
       // HEAD asks for headers; it mustn't take one of the places.
       return request.method == "HEAD"
-        ? PageResponse(200, [("Content-Type", "text/event-stream; charset=utf-8"), ("Cache-Control", "no-store")])
+        ? PageResponse(
+          200, [("Content-Type", "text/event-stream; charset=utf-8"), ("Cache-Control", "no-store")], .none(length: nil)
+        )
         : subscribe(request)
     case ("api", "v1", 4) where segments[2] == "decisions": return decision(segments[3])
     default:
@@ -46,7 +45,8 @@ extension StatusPage {
     let headers = [("ETag", tag), ("Cache-Control", "no-cache"), ("Content-Type", asset.type)]
     let known = (request.ifNoneMatch ?? "").split(separator: ",").map { $0.drop { $0 == " " } }
     if known.contains(where: { $0 == tag || $0 == "W/\(tag)" || $0 == "*" }) {
-      return PageResponse(304, Array(headers.prefix(2)).map { (name: $0.0, value: $0.1) })
+      let length = asset.text.utf8CodeUnitCount
+      return PageResponse(304, headers.prefix(2).map { (name: $0.0, value: $0.1) }, .none(length: length))
     }
     return PageResponse(200, headers.map { (name: $0.0, value: $0.1) }, .bytes(asset.bytes))
   }

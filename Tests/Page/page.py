@@ -328,6 +328,9 @@ def the_server_refuses_what_it_must(bench: Bench):
         with urllib.request.urlopen(served.url + "/", timeout=20) as answer:
             assert "default-src 'none'" in answer.headers["Content-Security-Policy"]
             tag = answer.headers["ETag"]
+            length = len(answer.read())
+        with urllib.request.urlopen(urllib.request.Request(served.url + "/", method="HEAD"), timeout=20) as answer:
+            assert int(answer.headers["Content-Length"]) == length
         try:
             urllib.request.urlopen(urllib.request.Request(served.url + "/", headers={"If-None-Match": tag}), timeout=20)
             raise AssertionError("not a 304")
@@ -340,7 +343,7 @@ def the_server_refuses_what_it_must(bench: Bench):
 @case
 def a_client_that_does_not_read_is_cut_off(bench: Bench):
     import socket
-    with bench.served("--pace", "100", "--fleets", "200") as served:
+    with bench.served("--pace", "50", "--tick", "50", "--fleets", "200") as served:
         with socket.create_connection(("127.0.0.1", served.port)) as lazy:
             lazy.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
             lazy.sendall(b"GET /api/v1/events HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -21,7 +21,8 @@ import UnixSignals
 
 /// Serves the real page with fleets that exist only here, for screenshots and for the tests of Tests/Page.
 ///
-///     StatusPagePreview [--port N] [--fleets N] [--pace MILLISECONDS] [--scene demo|hostile|empty|standby|alone]
+///     StatusPagePreview [--port N] [--fleets N] [--pace MILLISECONDS] [--tick MILLISECONDS]
+///         [--scene demo|hostile|empty|standby|alone]
 ///
 /// It prints its port once it listens, and ends by SIGTERM.
 @main
@@ -32,13 +33,17 @@ enum Preview {
     /// How often the fleets decide; each time stands for 15 seconds of work.
     var pace = Duration.milliseconds(1000)
     var scene = "demo"
+    /// How often the page sends news.
+    var tick = Duration.seconds(1)
   }
 
   static func main() async throws {
     let options = options(CommandLine.arguments.dropFirst())
     let began = Timestamp(nanosecondsSinceEpoch: Int64(Date().timeIntervalSince1970 * 1e9))
     let time = PreviewTime(startingAt: began)
-    let page = StatusPage(.init(program: "swarmscale preview", instance: "swarmscale-controller-0"), time: time)
+    var configuration = StatusPage.Configuration(program: "swarmscale preview", instance: "swarmscale-controller-0")
+    configuration.tick = options.tick
+    let page = StatusPage(configuration, time: time)
     let feed = Feed(options: options, page: page, time: time)
     page.attach(feed.sources)
     feed.tellPast()
@@ -65,6 +70,7 @@ enum Preview {
       case "--fleets": options.fleets = Int(value) ?? 3
       case "--pace": options.pace = .milliseconds(Int(value) ?? 1000)
       case "--scene": options.scene = value
+      case "--tick": options.tick = .milliseconds(Int(value) ?? 1000)
       default: break
       }
     }
@@ -104,7 +110,8 @@ final class Feed: Service {
           : ObjectKey(namespace: "team-\(index % 24)", name: "fleet-\(index)")
         fleets.append(
           PreviewFleet(
-            key: key, seed: UInt64(index * 3 + 1), load: index == 0 ? 9 : 3 + index % 5, phase: index == 0 ? 108 : index * 7))
+            key: key, seed: UInt64(index * 3 + 1), load: index == 0 ? 9 : 3 + index % 5,
+            phase: index == 0 ? 108 : index * 7))
       }
     }
     state = Mutex(State(fleets: fleets))

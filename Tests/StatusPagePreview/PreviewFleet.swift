@@ -28,11 +28,10 @@ struct PreviewFleet {
   var workers: [Worker] = []
   var queued = 0
   var steps: Int
-  var made = 0
-  var lastSignature = 0
   var random: SplitMix
 
-  init(key: ObjectKey, seed: UInt64, load: Int, phase: Int = 0, period: Int = 160, minimum: Int = 5, maximum: Int = 40) {
+  init(key: ObjectKey, seed: UInt64, load: Int, phase: Int = 0, period: Int = 160, minimum: Int = 5, maximum: Int = 40)
+  {
     self.key = key
     self.load = load
     self.period = period
@@ -146,7 +145,6 @@ struct PreviewFleet {
 
   private mutating func grow(to count: Int, _ now: Timestamp) {
     while workers.count < count {
-      made += 1
       let suffix = String(UInt32.random(in: 60_466_176...UInt32.max, using: &random), radix: 36).suffix(5)
       workers.append(Worker(name: "\(key.name)-6f9c7d58b4-\(suffix)", createdAt: now - .seconds(20)))
     }

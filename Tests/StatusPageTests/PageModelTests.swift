@@ -145,7 +145,8 @@ enum Scene {
           observation, record: isNews ? try (model.keepsWholeRecords ? record : record.withoutWorkers).line() : [])
       }
       model.note(
-        (0..<100).map { Scene.budget(Scene.key("budget-of-team-\($0)"), used: Int64((step * 13 + $0) % 1000)) }, at: now)
+        (0..<100).map { Scene.budget(Scene.key("budget-of-team-\($0)"), used: Int64((step * 13 + $0) % 1000)) }, at: now
+      )
       #expect(model.byteCount <= 1_000_000, "step \(step)")
     }
     #expect(model.fleets.count == 1000)

@@ -54,7 +54,7 @@ import Testing
     let again = page.respond(to: PageRequest(path: path, ifNoneMatch: "\"other\", \(tag)"))
     #expect(again.status == 304)
     #expect(again.header("ETag") == tag)
-    if case .bytes(let body) = again.body { #expect(body.isEmpty) } else { Issue.record("a body") }
+    if case .none(let length) = again.body { #expect(length == bytes.count) } else { Issue.record("a body") }
     #expect(page.respond(to: PageRequest(path: path, ifNoneMatch: "\"other\"")).status == 200)
   }
 
@@ -86,7 +86,11 @@ import Testing
     for path in ["/", "/api/v1/fleets", "/api/v1/events"] {
       let response = page.respond(to: PageRequest(method: "HEAD", path: path))
       #expect(response.status == 200)
-      if case .bytes(let bytes) = response.body { #expect(bytes.isEmpty) } else { Issue.record("a body") }
+      guard case .none(let length) = response.body else {
+        Issue.record("a body")
+        continue
+      }
+      #expect(length == nil ? path.hasSuffix("events") : length ?? 0 > 100)
     }
     #expect(page.clientCount == 0)
   }

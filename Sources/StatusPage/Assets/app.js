@@ -72,6 +72,9 @@ const orDash = (value) => (value === null || value === undefined ? "–" : whole
 /** Words of the controller with their moments (RFC 3339, UTC) as times of this browser. */
 const local = (words) => words.replace(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z/g, (text) => time(Date.parse(text)));
 
+/** Words as a sentence. */
+const sentence = (words) => `${words.charAt(0).toUpperCase()}${local(words.slice(1))}${/[.!?]$/.test(words) ? "" : "."}`;
+
 function age(seconds) {
   if (seconds < 0) seconds = 0;
   if (seconds < 60) return `${Math.floor(seconds)} s`;
@@ -458,7 +461,7 @@ function updateFleetRow(row, fleet) {
   setText(workers.children[0], orDash(fleet.current));
   setText(workers.children[1], fleet.desired !== null && fleet.desired !== fleet.current ? ` → ${whole.format(fleet.desired)}` : "");
   setText(demand, orDash(fleet.demand));
-  setText(allowed, fleet.allowed === null ? "no limit" : whole.format(fleet.allowed));
+  setText(allowed, fleet.allowed === null && fleet.current !== null ? "no limit" : orDash(fleet.allowed));
   allowed.classList.toggle("muted", fleet.allowed === null);
   updateRange(range.firstElementChild, fleet);
   tag(step.firstElementChild, fleet.dryRun ? `${stepWords(fleet)[0]} (dry run)` : stepWords(fleet)[0], stepWords(fleet)[1]);
@@ -485,7 +488,7 @@ function renderDetail() {
     document.title = `${plain(fleet.name)} · Swarmscale`;
   }
   $("detail-target").replaceChildren(name(fleet.namespace), fleet.target ? " · " : "", name(fleet.target));
-  setText($("detail-words"), state.words ? `${state.words[0].toUpperCase()}${local(state.words.slice(1))}.` : "No decision since this page's memory began.");
+  setText($("detail-words"), state.words ? sentence(state.words) : "No decision since this page's memory began.");
   renderCharts();
   renderDecisions();
   renderWorkers();
@@ -619,7 +622,7 @@ function updateMeasure(element, { label, value, tone, points, key, kind, band, f
   setText(head.lastElementChild, value);
   if (tone) head.lastElementChild.dataset.tone = tone; else delete head.lastElementChild.dataset.tone;
   setText(sub, text);
-  sparkline(box, points, key, { span: state.span, now: now(), band, floor, kind, label: `${label} over time, now ${value}${band ? `, band ${band.lower / 10} to ${band.upper / 10} percent` : ""}` });
+  sparkline(box, points, key, { span: state.span, now: now(), band, floor, kind, label: `${label} over time: ${value} now${band ? `, band ${band.lower / 10} to ${band.upper / 10} percent` : ""}` });
 }
 
 // MARK: Decisions

@@ -107,6 +107,9 @@ export function replicasChart(box, all, { span, now, series, max, label, hover }
     if (s.area === "above") root.append(svg("path", { d: stepArea(points.at, points[s.key], x, y, now, top), class: `area ${s.key}` }));
   }
   for (const s of series) root.append(svg("path", { d: stepPath(points.at, points[s.key], x, leaving, now), class: `line ${s.key}` }));
+  if (points.at.length === 0) {
+    root.append(svg("text", { x: (left + width) / 2, y: height / 2, class: "note", "text-anchor": "middle" }, "Curves begin with the first decision."));
+  }
   const cursor = svg("line", { y1: top, y2: height - bottom, class: "cursor", visibility: "hidden" });
   root.append(cursor);
   const offset = all.at.length - points.at.length;

@@ -4,7 +4,7 @@
 extension PageAssets {
   /// `app.js`.
   static let app = Asset(
-    type: "text/javascript; charset=utf-8", tag: "2a1940993b101096",
+    type: "text/javascript; charset=utf-8", tag: "e6c544399bef9edb",
     text: ###"""
 // The page of the controller. It reads a snapshot, follows the events, and draws; it changes nothing anywhere.
 // Names, words and messages come from outside: they become text nodes, never markup.
@@ -79,6 +79,9 @@ const orDash = (value) => (value === null || value === undefined ? "–" : whole
 
 /** Words of the controller with their moments (RFC 3339, UTC) as times of this browser. */
 const local = (words) => words.replace(/\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z/g, (text) => time(Date.parse(text)));
+
+/** Words as a sentence. */
+const sentence = (words) => `${words.charAt(0).toUpperCase()}${local(words.slice(1))}${/[.!?]$/.test(words) ? "" : "."}`;
 
 function age(seconds) {
   if (seconds < 0) seconds = 0;
@@ -466,7 +469,7 @@ function updateFleetRow(row, fleet) {
   setText(workers.children[0], orDash(fleet.current));
   setText(workers.children[1], fleet.desired !== null && fleet.desired !== fleet.current ? ` → ${whole.format(fleet.desired)}` : "");
   setText(demand, orDash(fleet.demand));
-  setText(allowed, fleet.allowed === null ? "no limit" : whole.format(fleet.allowed));
+  setText(allowed, fleet.allowed === null && fleet.current !== null ? "no limit" : orDash(fleet.allowed));
   allowed.classList.toggle("muted", fleet.allowed === null);
   updateRange(range.firstElementChild, fleet);
   tag(step.firstElementChild, fleet.dryRun ? `${stepWords(fleet)[0]} (dry run)` : stepWords(fleet)[0], stepWords(fleet)[1]);
@@ -493,7 +496,7 @@ function renderDetail() {
     document.title = `${plain(fleet.name)} · Swarmscale`;
   }
   $("detail-target").replaceChildren(name(fleet.namespace), fleet.target ? " · " : "", name(fleet.target));
-  setText($("detail-words"), state.words ? `${state.words[0].toUpperCase()}${local(state.words.slice(1))}.` : "No decision since this page's memory began.");
+  setText($("detail-words"), state.words ? sentence(state.words) : "No decision since this page's memory began.");
   renderCharts();
   renderDecisions();
   renderWorkers();
@@ -627,7 +630,7 @@ function updateMeasure(element, { label, value, tone, points, key, kind, band, f
   setText(head.lastElementChild, value);
   if (tone) head.lastElementChild.dataset.tone = tone; else delete head.lastElementChild.dataset.tone;
   setText(sub, text);
-  sparkline(box, points, key, { span: state.span, now: now(), band, floor, kind, label: `${label} over time, now ${value}${band ? `, band ${band.lower / 10} to ${band.upper / 10} percent` : ""}` });
+  sparkline(box, points, key, { span: state.span, now: now(), band, floor, kind, label: `${label} over time: ${value} now${band ? `, band ${band.lower / 10} to ${band.upper / 10} percent` : ""}` });
 }
 
 // MARK: Decisions
@@ -841,7 +844,7 @@ start().then(() => { if (decisionInHash()) openDecision(decisionInHash()); });
 
   /// `charts.js`.
   static let charts = Asset(
-    type: "text/javascript; charset=utf-8", tag: "cd4f3e754b56c5b2",
+    type: "text/javascript; charset=utf-8", tag: "da2bdae91991b785",
     text: ###"""
 // Small charts in SVG. Everything is drawn by attributes and text nodes, so that a strict content security policy holds and
 // no name can become markup.
@@ -952,6 +955,9 @@ export function replicasChart(box, all, { span, now, series, max, label, hover }
     if (s.area === "above") root.append(svg("path", { d: stepArea(points.at, points[s.key], x, y, now, top), class: `area ${s.key}` }));
   }
   for (const s of series) root.append(svg("path", { d: stepPath(points.at, points[s.key], x, leaving, now), class: `line ${s.key}` }));
+  if (points.at.length === 0) {
+    root.append(svg("text", { x: (left + width) / 2, y: height / 2, class: "note", "text-anchor": "middle" }, "Curves begin with the first decision."));
+  }
   const cursor = svg("line", { y1: top, y2: height - bottom, class: "cursor", visibility: "hidden" });
   root.append(cursor);
   const offset = all.at.length - points.at.length;
@@ -1172,7 +1178,7 @@ YAML</pre>
 
   /// `style.css`.
   static let style = Asset(
-    type: "text/css; charset=utf-8", tag: "54259daef0c96c12",
+    type: "text/css; charset=utf-8", tag: "f5e2c6169ae40ff6",
     text: ###"""
 :root {
   color-scheme: light dark;
@@ -1302,6 +1308,7 @@ th:first-child, td:first-child { padding-inline-start: 8px; }
 .chart { min-height: 220px; }
 .plot, .spark { display: block; max-width: 100%; }
 .tick { font-size: 11px; fill: var(--muted); font-variant-numeric: tabular-nums; }
+.note { font-size: 14px; fill: var(--muted); }
 .gridline { stroke: var(--line); }
 .axis { stroke: var(--line-strong); }
 .bound { stroke: var(--line-strong); stroke-dasharray: 1 4; stroke-linecap: round; }
