@@ -600,7 +600,7 @@ function updateBudget(card, budget) {
 function updateDimension(element, dimension, points) {
   const percent = dimension.utilizationPermille / 10;
   const label = DIMENSIONS[dimension.name] ?? dimension.name;
-  const tone = percent > dimension.upperPercent ? "bad" : percent >= dimension.lowerPercent ? "warn" : "";
+  const tone = percent > dimension.upperPercent ? "bad" : "";
   updateMeasure(element, {
     label, value: `${percent.toFixed(percent < 10 ? 1 : 0)} %`, tone, points, key: dimension.name, kind: "use", floor: 1000,
     band: { lower: dimension.lowerPercent * 10, upper: dimension.upperPercent * 10 },

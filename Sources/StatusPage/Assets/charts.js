@@ -88,7 +88,7 @@ export function replicasChart(box, all, { span, now, series, max, label, hover }
     root.append(svg("line", { x1: left, x2: width - right, y1: y(mark), y2: y(mark), class: mark === 0 ? "axis" : "gridline" }),
       svg("text", { x: left - 7, y: y(mark) + 4, class: "tick", "text-anchor": "end" }, String(mark)));
   }
-  const count = Math.max(2, Math.floor((width - left) / 110));
+  const count = Math.max(2, Math.floor((width - left) / 95));
   const rough = (now - start) / count;
   const step = [15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200].find((s) => s >= rough) ?? 14400;
   for (let t = Math.ceil(start / step) * step; t <= now; t += step) {

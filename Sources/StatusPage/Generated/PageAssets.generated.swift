@@ -4,7 +4,7 @@
 extension PageAssets {
   /// `app.js`.
   static let app = Asset(
-    type: "text/javascript; charset=utf-8", tag: "e6c544399bef9edb",
+    type: "text/javascript; charset=utf-8", tag: "8ed4082c3bd13738",
     text: ###"""
 // The page of the controller. It reads a snapshot, follows the events, and draws; it changes nothing anywhere.
 // Names, words and messages come from outside: they become text nodes, never markup.
@@ -608,7 +608,7 @@ function updateBudget(card, budget) {
 function updateDimension(element, dimension, points) {
   const percent = dimension.utilizationPermille / 10;
   const label = DIMENSIONS[dimension.name] ?? dimension.name;
-  const tone = percent > dimension.upperPercent ? "bad" : percent >= dimension.lowerPercent ? "warn" : "";
+  const tone = percent > dimension.upperPercent ? "bad" : "";
   updateMeasure(element, {
     label, value: `${percent.toFixed(percent < 10 ? 1 : 0)} %`, tone, points, key: dimension.name, kind: "use", floor: 1000,
     band: { lower: dimension.lowerPercent * 10, upper: dimension.upperPercent * 10 },
@@ -844,7 +844,7 @@ start().then(() => { if (decisionInHash()) openDecision(decisionInHash()); });
 
   /// `charts.js`.
   static let charts = Asset(
-    type: "text/javascript; charset=utf-8", tag: "da2bdae91991b785",
+    type: "text/javascript; charset=utf-8", tag: "c4ed68dfec3bd45c",
     text: ###"""
 // Small charts in SVG. Everything is drawn by attributes and text nodes, so that a strict content security policy holds and
 // no name can become markup.
@@ -936,7 +936,7 @@ export function replicasChart(box, all, { span, now, series, max, label, hover }
     root.append(svg("line", { x1: left, x2: width - right, y1: y(mark), y2: y(mark), class: mark === 0 ? "axis" : "gridline" }),
       svg("text", { x: left - 7, y: y(mark) + 4, class: "tick", "text-anchor": "end" }, String(mark)));
   }
-  const count = Math.max(2, Math.floor((width - left) / 110));
+  const count = Math.max(2, Math.floor((width - left) / 95));
   const rough = (now - start) / count;
   const step = [15, 30, 60, 120, 300, 600, 900, 1800, 3600, 7200].find((s) => s >= rough) ?? 14400;
   for (let t = Math.ceil(start / step) * step; t <= now; t += step) {
