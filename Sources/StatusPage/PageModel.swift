@@ -26,6 +26,8 @@ package struct PageModel: Sendable {
     package var leastDecisionBytes = 160_000
     /// Up to how many fleets a record is kept with its workers.
     package var fleetsWithWholeRecords = 100
+    /// Up to how many workers they stand in a record: to write out a thousand for a page that nobody may look at is work.
+    package var workersInRecords = 120
     /// The points that a fleet keeps at least.
     package var leastPoints = 8
 
@@ -113,8 +115,11 @@ package struct PageModel: Sendable {
     return fleets[index].signature != observation.signature || observation.hasWritten
   }
 
-  /// Whether records are kept with their workers.
-  package var keepsWholeRecords: Bool { fleets.count <= limits.fleetsWithWholeRecords }
+  /// Whether the record of an observation is kept with its workers.
+  package func keepsWorkers(of observation: Observation) -> Bool {
+    fleets.count <= limits.fleetsWithWholeRecords
+      && (observation.plan?.currentReplicas ?? 0) <= limits.workersInRecords
+  }
 
   /// Takes in what a pass found; `record` is the line of the decision log, empty where there is none.
   package mutating func note(_ observation: Observation, record: [UInt8]) {
@@ -127,7 +132,7 @@ package struct PageModel: Sendable {
     count(fleets[index], -1)
     fleets[index].update(observation, revision: revision, quota: fleetQuota)
     count(fleets[index], 1)
-    if isNews, let entry = Self.entry(observation, record: record, isAbridged: !keepsWholeRecords) {
+    if isNews, let entry = Self.entry(observation, record: record, isAbridged: !keepsWorkers(of: observation)) {
       fleets[index].decision = decisions.append(entry, capacity: decisionCapacity)
     }
   }

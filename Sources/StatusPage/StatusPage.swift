@@ -129,7 +129,9 @@ package final class StatusPage: Sendable {
 
   /// Takes in a pass over an autoscaler; `record` is asked for only when the pass said something new.
   package func observe(_ observation: PageModel.Observation, record: (_ withWorkers: Bool) -> [UInt8]) {
-    let (isNews, withWorkers) = state.withLock { ($0.model.isNews(observation), $0.model.keepsWholeRecords) }
+    let (isNews, withWorkers) = state.withLock {
+      ($0.model.isNews(observation), $0.model.keepsWorkers(of: observation))
+    }
     let record = isNews ? record(withWorkers) : []
     state.withLock { $0.model.note(observation, record: record) }
   }

@@ -142,7 +142,8 @@ enum Scene {
         var observation = Scene.observation(record, signature: isNews ? step : 0)
         observation.hasWritten = isNews
         model.note(
-          observation, record: isNews ? try (model.keepsWholeRecords ? record : record.withoutWorkers).line() : [])
+          observation,
+          record: isNews ? try (model.keepsWorkers(of: observation) ? record : record.withoutWorkers).line() : [])
       }
       model.note(
         (0..<100).map { Scene.budget(Scene.key("budget-of-team-\($0)"), used: Int64((step * 13 + $0) % 1000)) }, at: now
@@ -175,6 +176,27 @@ enum Scene {
       let record = try DecisionRecord(line: entry.record)
       #expect(record.plan.logLine(name: "reviewers") == entry.words)
     }
+  }
+
+  @Test("A record of many workers, or of one fleet among many, is kept without them and says so")
+  func abridged() throws {
+    var limits = PageModel.Limits()
+    limits.fleetsWithWholeRecords = 2
+    var model = PageModel(limits: limits)
+    func whole(_ name: String, count: Int) throws -> Bool {
+      let record = Scene.record(Scene.key(name), count: count, demand: count, at: start)
+      let observation = Scene.observation(record, signature: model.fleets.count)
+      let withWorkers = model.keepsWorkers(of: observation)
+      model.note(observation, record: try (withWorkers ? record : record.withoutWorkers).line())
+      let entry = try #require(model.decisions.entries.last)
+      #expect(entry.isAbridged == !withWorkers)
+      #expect(try DecisionRecord(line: entry.record).input.workers.count == (withWorkers ? count : 0))
+      return withWorkers
+    }
+    #expect(try whole("a", count: 90))
+    #expect(try !whole("b", count: 121))
+    #expect(try whole("c", count: 5))
+    #expect(try !whole("d", count: 5))
   }
 
   @Test("More fleets than are followed are said to be more")

@@ -508,7 +508,9 @@ function renderReplicas(fleet) {
   const label = `Workers over time: ${orDash(fleet.current)} workers now, demand asks for ${orDash(fleet.demand)}, `
     + `the budget allows ${fleet.allowed === null ? "any number" : whole.format(fleet.allowed)}, decided ${orDash(fleet.desired)}. The numbers stand in the table below.`;
   replicasChart($("replicas-chart"), points, {
-    span: state.span, now: now(), series: SERIES, max: fleet.max, label,
+    span: state.span, now: now(), series: SERIES,
+    // Of a fleet in trouble nothing is known since its last point.
+    end: fleet.troubled && latest >= 0 ? points.at[latest] : now(), max: fleet.max, label,
     hover: (index, at) => { state.hovered = index; showLegend(index ?? points.at.length - 1, index === null ? null : at); },
   });
   renderTable(points);

@@ -62,10 +62,11 @@ export function clip(points, start) {
 }
 
 /**
- * The chart of a fleet: workers as an area, demand, what the budget allows, and what was decided as lines.
+ * The chart of a fleet: workers as an area, demand, what the budget allows, and what was decided as lines. What was known
+ * last is drawn up to `end`.
  * `hover(index)` is told which point the pointer is at; null: none.
  */
-export function replicasChart(box, all, { span, now, series, max, label, hover }) {
+export function replicasChart(box, all, { span, now, end, series, max, label, hover }) {
   const width = Math.max(box.clientWidth, 260);
   const height = width < 520 ? 230 : 380;
   const [left, right, top, bottom] = [34, 10, 10, 24];
@@ -103,10 +104,10 @@ export function replicasChart(box, all, { span, now, series, max, label, hover }
     root.append(svg("text", { x: left + 6, y: top + 14, class: "tick" }, `demand up to ${beyond}`));
   }
   for (const s of series) {
-    if (s.area === "below") root.append(svg("path", { d: stepArea(points.at, points[s.key], x, y, now, y(0)), class: `area ${s.key}` }));
-    if (s.area === "above") root.append(svg("path", { d: stepArea(points.at, points[s.key], x, y, now, top), class: `area ${s.key}` }));
+    if (s.area === "below") root.append(svg("path", { d: stepArea(points.at, points[s.key], x, y, end, y(0)), class: `area ${s.key}` }));
+    if (s.area === "above") root.append(svg("path", { d: stepArea(points.at, points[s.key], x, y, end, top), class: `area ${s.key}` }));
   }
-  for (const s of series) root.append(svg("path", { d: stepPath(points.at, points[s.key], x, leaving, now), class: `line ${s.key}` }));
+  for (const s of series) root.append(svg("path", { d: stepPath(points.at, points[s.key], x, leaving, end), class: `line ${s.key}` }));
   if (points.at.length === 0) {
     root.append(svg("text", { x: (left + width) / 2, y: height / 2, class: "note", "text-anchor": "middle" }, "Curves begin with the first decision."));
   }

@@ -4,7 +4,7 @@
 extension PageAssets {
   /// `app.js`.
   static let app = Asset(
-    type: "text/javascript; charset=utf-8", tag: "8ed4082c3bd13738",
+    type: "text/javascript; charset=utf-8", tag: "11aaa3ac7379cd05",
     text: ###"""
 // The page of the controller. It reads a snapshot, follows the events, and draws; it changes nothing anywhere.
 // Names, words and messages come from outside: they become text nodes, never markup.
@@ -516,7 +516,9 @@ function renderReplicas(fleet) {
   const label = `Workers over time: ${orDash(fleet.current)} workers now, demand asks for ${orDash(fleet.demand)}, `
     + `the budget allows ${fleet.allowed === null ? "any number" : whole.format(fleet.allowed)}, decided ${orDash(fleet.desired)}. The numbers stand in the table below.`;
   replicasChart($("replicas-chart"), points, {
-    span: state.span, now: now(), series: SERIES, max: fleet.max, label,
+    span: state.span, now: now(), series: SERIES,
+    // Of a fleet in trouble nothing is known since its last point.
+    end: fleet.troubled && latest >= 0 ? points.at[latest] : now(), max: fleet.max, label,
     hover: (index, at) => { state.hovered = index; showLegend(index ?? points.at.length - 1, index === null ? null : at); },
   });
   renderTable(points);
@@ -844,7 +846,7 @@ start().then(() => { if (decisionInHash()) openDecision(decisionInHash()); });
 
   /// `charts.js`.
   static let charts = Asset(
-    type: "text/javascript; charset=utf-8", tag: "c4ed68dfec3bd45c",
+    type: "text/javascript; charset=utf-8", tag: "a81bae07d4d21e34",
     text: ###"""
 // Small charts in SVG. Everything is drawn by attributes and text nodes, so that a strict content security policy holds and
 // no name can become markup.
@@ -910,10 +912,11 @@ export function clip(points, start) {
 }
 
 /**
- * The chart of a fleet: workers as an area, demand, what the budget allows, and what was decided as lines.
+ * The chart of a fleet: workers as an area, demand, what the budget allows, and what was decided as lines. What was known
+ * last is drawn up to `end`.
  * `hover(index)` is told which point the pointer is at; null: none.
  */
-export function replicasChart(box, all, { span, now, series, max, label, hover }) {
+export function replicasChart(box, all, { span, now, end, series, max, label, hover }) {
   const width = Math.max(box.clientWidth, 260);
   const height = width < 520 ? 230 : 380;
   const [left, right, top, bottom] = [34, 10, 10, 24];
@@ -951,10 +954,10 @@ export function replicasChart(box, all, { span, now, series, max, label, hover }
     root.append(svg("text", { x: left + 6, y: top + 14, class: "tick" }, `demand up to ${beyond}`));
   }
   for (const s of series) {
-    if (s.area === "below") root.append(svg("path", { d: stepArea(points.at, points[s.key], x, y, now, y(0)), class: `area ${s.key}` }));
-    if (s.area === "above") root.append(svg("path", { d: stepArea(points.at, points[s.key], x, y, now, top), class: `area ${s.key}` }));
+    if (s.area === "below") root.append(svg("path", { d: stepArea(points.at, points[s.key], x, y, end, y(0)), class: `area ${s.key}` }));
+    if (s.area === "above") root.append(svg("path", { d: stepArea(points.at, points[s.key], x, y, end, top), class: `area ${s.key}` }));
   }
-  for (const s of series) root.append(svg("path", { d: stepPath(points.at, points[s.key], x, leaving, now), class: `line ${s.key}` }));
+  for (const s of series) root.append(svg("path", { d: stepPath(points.at, points[s.key], x, leaving, end), class: `line ${s.key}` }));
   if (points.at.length === 0) {
     root.append(svg("text", { x: (left + width) / 2, y: height / 2, class: "note", "text-anchor": "middle" }, "Curves begin with the first decision."));
   }
