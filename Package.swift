@@ -165,10 +165,15 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
       ]),
     .target(
+      name: "StatusPage", dependencies: ["KubernetesCore", "ScalingDecision", "ScalingObservation"],
+      exclude: ["Assets"]),
+    .target(
       name: "ControllerServer",
       dependencies: [
+        "StatusPage",
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "Logging", package: "swift-log"),
+        .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
       ]),
     .target(
@@ -176,7 +181,8 @@ let package = Package(
       dependencies: [
         "ControllerServer", "CoordinationProtocol", "Coordinator", "FleetCoordination", "KubernetesClient",
         "KubernetesConfiguration", "KubernetesCore",
-        "KubernetesRuntime", "Observability", "ScalingAPI", "ScalingController", "ScalingDecision",
+        "KubernetesRuntime", "Observability", "RateBudget", "ScalingAPI", "ScalingController", "ScalingDecision",
+        "StatusPage",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -354,6 +360,18 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
       ]),
     .testTarget(name: "LocalAPITests", dependencies: ["KubernetesCore", "KubernetesYAML", "LocalAPI"]),
+    .testTarget(
+      name: "StatusPageTests",
+      dependencies: ["KubernetesCore", "ScalingDecision", "ScalingObservation", "StatusPage", "TestSupport"]),
+    .executableTarget(
+      name: "StatusPagePreview",
+      dependencies: [
+        "ControllerServer", "KubernetesCore", "ScalingDecision", "ScalingObservation", "StatusPage",
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+        .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+      ],
+      path: "Tests/StatusPagePreview"),
     .testTarget(name: "RateBudgetTests", dependencies: ["RateBudget"]),
     .testTarget(
       name: "CoordinatorTests",

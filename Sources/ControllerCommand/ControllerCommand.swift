@@ -13,6 +13,7 @@ import ScalingAPI
 import ScalingController
 import ScalingDecision
 import ServiceLifecycle
+import StatusPage
 import UnixSignals
 
 #if canImport(FoundationEssentials)
@@ -99,25 +100,32 @@ package struct ControllerCommand: AsyncParsableCommand {
     }
     let prioritizing = PrioritizingTransport(transport, timeSource: time)
     let configuration = try self.configuration(cluster, environment)
+    let page = options.page ? makePage(configuration.instance, time) : nil
     let coordinator = options.coordinatorListen.map {
-      makeCoordinator(at: $0, prioritizing, configuration.instance, registry, time, logger)
+      makeCoordinator(at: $0, prioritizing, configuration.instance, registry, time, logger, page)
     }
+    let leaderTasks: [(any LeaderTask)?] = [coordinator, page.map { PageLeadership(page: $0, time: time) }]
     let controller = ScalingControllerService(
       transport: prioritizing, configuration: configuration, registry: registry, time: time, logger: logger,
       queryTransports: CurlQueryTransports(userAgent: "swarmscale/\(swarmscaleVersion)", time: time),
-      reports: coordinator, orders: coordinator, leaderTasks: coordinator.map { [$0] } ?? [],
-      onSynced: { ProcessMemory.releaseStartPages() }
+      reports: coordinator, orders: coordinator, leaderTasks: leaderTasks.compactMap { $0 },
+      onSynced: { ProcessMemory.releaseStartPages() },
+      onForget: { page?.forget($0) }
     ) { pass in
       decisionLog?.append(pass)
+      page?.observe(pass)
     }
+    page?.attach(to: controller, reports: coordinator)
     let server = ControllerServer(
       endpoints: ControllerServerEndpoints(
         liveness: { .ok },
         readiness: { controller.notReadyReason.map { .failing($0) } ?? .ok },
-        metrics: { registry.render() }),
+        metrics: { registry.render() }), page: page,
       host: options.listen.host, port: options.listen.port, logger: logger.atMost(.notice),
       onListening: { port in
-        logger.info("serving health and metrics", metadata: [LogKey.address: "\(options.listen.host):\(port)"])
+        logger.info(
+          options.page ? "serving the page, health and metrics" : "serving health and metrics",
+          metadata: [LogKey.address: "\(options.listen.host):\(port)"])
       })
     logger.info(
       "starting",
@@ -134,9 +142,13 @@ package struct ControllerCommand: AsyncParsableCommand {
     logger.info("stopped")
   }
 
+  private func makePage(_ instance: String, _ time: SystemTimeSource) -> StatusPage {
+    StatusPage(.init(program: "swarmscale \(swarmscaleVersion)", instance: instance), time: time)
+  }
+
   private func makeCoordinator(
     at address: ListenAddress, _ transport: PrioritizingTransport, _ instance: String, _ registry: MetricsRegistry,
-    _ time: SystemTimeSource, _ logger: Logger
+    _ time: SystemTimeSource, _ logger: Logger, _ page: StatusPage?
   ) -> FleetCoordinator {
     let security: CoordinatorServerConfiguration.Security =
       if let chain = options.coordinatorCertificate, let key = options.coordinatorKey {
@@ -155,8 +167,10 @@ package struct ControllerCommand: AsyncParsableCommand {
     configuration.followsPods = options.coordinatorAuthentication == .tokenReview
     return FleetCoordinator(
       configuration, transport: transport, authenticator: authenticator, registry: registry, clock: SystemBudgetClock(),
-      time: time,
-      logger: logger)
+      time: time, logger: logger
+    ) { report, budgets in
+      page?.observe(BudgetSample.samples(of: report, budgets))
+    }
   }
 
   private func configuration(

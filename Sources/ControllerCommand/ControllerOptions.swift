@@ -24,8 +24,13 @@ package struct ControllerOptions: ParsableArguments {
   @Option(help: "How many autoscalers are worked on at the same time.")
   package var concurrentSyncs = 8
 
-  @Option(help: "HOST:PORT for /healthz, /readyz and /metrics.")
+  @Option(help: "HOST:PORT for the page, /healthz, /readyz and /metrics.")
   package var listen = ListenAddress(host: "127.0.0.1", port: 8080)
+
+  @Flag(
+    inversion: .prefixedNo,
+    help: "Serve a live, read-only page of the fleets at the address of --listen; see docs/page.md.")
+  package var page = true
 
   @Option(
     help: ArgumentHelp(

@@ -1,6 +1,7 @@
 import Hummingbird
 package import Logging
 import ServiceLifecycle
+package import StatusPage
 
 /// One answer of a health check.
 package enum HealthStatus: Sendable, Hashable {
@@ -31,23 +32,27 @@ package struct ControllerServerEndpoints: Sendable {
   }
 }
 
-/// Serves `/healthz`, `/readyz` and `/metrics` over HTTP/1.1.
+/// Serves `/healthz`, `/readyz`, `/metrics`, and the page where there is one, over HTTP/1.1.
 package struct ControllerServer: Service {
   private let endpoints: ControllerServerEndpoints
+  private let page: StatusPage?
   private let host: String
   private let port: Int
   private let logger: Logger
   private let onListening: @Sendable (Int) async -> Void
 
-  /// Makes a server on `host:port` (port 0 picks a free one); `onListening` is told the port once it accepts.
+  /// Makes a server on `host:port` (port 0 picks a free one); `onListening` is told the port once it accepts. Without a
+  /// `page` its paths don't exist.
   package init(
     endpoints: ControllerServerEndpoints,
+    page: StatusPage? = nil,
     host: String,
     port: Int,
     logger: Logger,
     onListening: @escaping @Sendable (Int) async -> Void = { _ in }
   ) {
     self.endpoints = endpoints
+    self.page = page
     self.host = host
     self.port = port
     self.logger = logger
@@ -57,7 +62,8 @@ package struct ControllerServer: Service {
   package func run() async throws {
     let endpoints = self.endpoints
     let onListening = self.onListening
-    let router = Router()
+    let router = Router(context: ControllerRequestContext.self)
+    if let page { router.add(middleware: PageMiddleware(page: page)) }
     router.get("healthz") { _, _ in Self.response(to: endpoints.liveness()) }
     router.get("readyz") { _, _ in Self.response(to: endpoints.readiness()) }
     router.get("metrics") { _, _ in
@@ -70,7 +76,19 @@ package struct ControllerServer: Service {
       configuration: .init(address: .hostname(host, port: port), serverName: "swarmscale"),
       onServerRunning: { channel in await onListening(channel.localAddress?.port ?? 0) },
       logger: logger)
-    try await application.run()
+    guard let page else { return try await application.run() }
+    // Streams of events never end by themselves, and the server waits for its connections.
+    try await withGracefulShutdownHandler {
+      try await withThrowingTaskGroup(of: Void.self) { group in
+        group.addTask { try await application.run() }
+        group.addTask { try await page.run() }
+        // The page ends by cancellation only, the server by shutdown or failure: then all ends.
+        defer { group.cancelAll() }
+        try await group.next()
+      }
+    } onGracefulShutdown: {
+      page.close()
+    }
   }
 
   private static func response(to status: HealthStatus) -> Response {

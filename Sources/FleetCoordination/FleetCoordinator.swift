@@ -73,15 +73,18 @@ package final class FleetCoordinator: FleetReports, FleetOrders, LeaderTask {
   private let clock: any BudgetClock
   private let time: any TimeSource
   private let logger: Logger
+  private let onSample: @Sendable (CoordinatorReport, [BudgetObject]) -> Void
   private let state = Mutex(State())
   private let sampleNow = KubernetesRuntime.Wakeup()
 
   /// Makes a coordinator; nothing runs before this process leads.
   ///
-  /// `registry` was made with `CoordinationMetrics.families` among its families.
+  /// `registry` was made with `CoordinationMetrics.families` among its families; `onSample` sees each look at the
+  /// budgets, for the page.
   package init(
     _ configuration: Configuration, transport: any APITransport, authenticator: any Authenticator,
-    registry: MetricsRegistry, clock: any BudgetClock, time: any TimeSource, logger: Logger
+    registry: MetricsRegistry, clock: any BudgetClock, time: any TimeSource, logger: Logger,
+    onSample: @escaping @Sendable (CoordinatorReport, [BudgetObject]) -> Void = { _, _ in }
   ) {
     self.configuration = configuration
     self.transport = transport
@@ -91,6 +94,7 @@ package final class FleetCoordinator: FleetReports, FleetOrders, LeaderTask {
     self.clock = clock
     self.time = time
     self.logger = logger
+    self.onSample = onSample
   }
 
   // MARK: FleetReports
@@ -281,6 +285,7 @@ package final class FleetCoordinator: FleetReports, FleetOrders, LeaderTask {
         return Self.noteAnswers(report, &state.answered)
       }
       for key in woken { leadership.wake(key) }
+      onSample(report, budgets)
       await forgetLost(report, engine, leadership)
       registry.set(CoordinationMetrics.workers, to: Double(report.workers.count(where: \.isConnected)))
       registry.set(CoordinationMetrics.learning, to: report.isLearning ? 1 : 0)

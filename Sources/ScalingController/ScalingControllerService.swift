@@ -67,12 +67,14 @@ package final class ScalingControllerService: Service {
   ///   - orders: Who tells workers what a decision orders; nil: nobody can.
   ///   - leaderTasks: What else runs while this process leads.
   ///   - onSynced: Called once, when the caches are filled for the first time.
+  ///   - onForget: Is told each autoscaler that is gone.
   ///   - onPass: Sees every pass.
   package init(
     transport: any APITransport, configuration: Configuration, registry: MetricsRegistry, time: any TimeSource,
     logger: Logger, queryTransports: (any QueryTransportFactory)? = nil,
     reports: (any FleetReports)? = nil, orders: (any FleetOrders)? = nil, leaderTasks: [any LeaderTask] = [],
     onSynced: @escaping @Sendable () -> Void = {},
+    onForget: @escaping @Sendable (ObjectKey) -> Void = { _ in },
     onPass: @escaping @Sendable (Pass) -> Void = { _ in }
   ) {
     self.configuration = configuration
@@ -106,7 +108,7 @@ package final class ScalingControllerService: Service {
     queues.lookup = lookup
     let reporter = PassReporter(
       client: client, events: events, registry: registry, time: time, logger: logger,
-      fieldManager: configuration.settings.fieldManager, onPass: onPass)
+      fieldManager: configuration.settings.fieldManager, onPass: onPass, onForget: onForget)
     let discovery = Discovery(client: client)
     let prometheus = PrometheusSource(factory: queryTransports, client: client)
     self.prometheus = prometheus
@@ -146,6 +148,12 @@ package final class ScalingControllerService: Service {
 
   /// Whether this controller leads (always so without leader election).
   package var isLeader: Bool { elector?.isLeader ?? true }
+
+  /// The identity of who leads, as far as this controller knows; empty: nobody, or there is no leader election.
+  package var leaderIdentity: String { elector?.metrics.holder ?? "" }
+
+  /// What the status of an autoscaler says of its last decision; nil: nothing.
+  package func reason(of autoscaler: ObjectKey) -> String? { autoscalers.store[autoscaler]?.status?.reason }
 
   private func refresh(_ registry: MetricsRegistry) {
     registry.set(ControllerMetrics.leader, to: isLeader ? 1 : 0)

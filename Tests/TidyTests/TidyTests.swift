@@ -63,7 +63,8 @@ import Testing
       "ScalingObservation", "Observability", "Logging", "ServiceLifecycle", "Synchronization", "FoundationEssentials",
       "Foundation", "Glibc", "Musl", "Darwin",
     ],
-    "ControllerServer": ["Hummingbird", "Logging", "ServiceLifecycle"],
+    "StatusPage": ["KubernetesCore", "ScalingDecision", "ScalingObservation"],
+    "ControllerServer": ["Hummingbird", "Logging", "NIOCore", "ServiceLifecycle", "StatusPage"],
     "FleetCoordination": [
       "CoordinationProtocol", "Coordinator", "Crypto", "KubernetesCore", "KubernetesRuntime", "Logging",
       "Observability", "RateBudget", "ScalingAPI", "ScalingController", "ScalingDecision", "ScalingObservation",
@@ -71,8 +72,8 @@ import Testing
     "ControllerCommand": [
       "CoordinationProtocol", "Coordinator", "FleetCoordination",
       "ArgumentParser", "ControllerServer", "KubernetesClient", "KubernetesConfiguration", "KubernetesCore",
-      "KubernetesRuntime", "Logging", "Observability", "ScalingAPI", "ScalingController", "ScalingDecision",
-      "ServiceLifecycle", "UnixSignals",
+      "KubernetesRuntime", "Logging", "Observability", "RateBudget", "ScalingAPI", "ScalingController",
+      "ScalingDecision", "ServiceLifecycle", "StatusPage", "UnixSignals",
       "FoundationEssentials", "Foundation", "Glibc", "Musl", "Darwin",
     ],
     "CProcessSpawn": [],
@@ -114,7 +115,7 @@ import Testing
   }
 
   private static func isGenerated(_ file: URL) -> Bool {
-    [".pb.swift", ".grpc.swift"].contains { file.lastPathComponent.hasSuffix($0) }
+    [".pb.swift", ".grpc.swift", ".generated.swift"].contains { file.lastPathComponent.hasSuffix($0) }
   }
 
   @Test("Each target imports only what stands below it")

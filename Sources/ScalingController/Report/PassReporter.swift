@@ -14,11 +14,13 @@ package struct PassReporter: Sendable {
   private let logger: Logger
   private let fieldManager: String
   private let onPass: @Sendable (Pass) -> Void
+  private let onForget: @Sendable (ObjectKey) -> Void
 
-  /// Makes a reporter; `onPass` sees every pass with a decision, for the decision log.
+  /// Makes a reporter; `onPass` sees every pass, for the decision log and the page, `onForget` each object that is gone.
   package init(
     client: APIClient, events: EventRecorder, registry: MetricsRegistry, time: any TimeSource, logger: Logger,
-    fieldManager: String, onPass: @escaping @Sendable (Pass) -> Void = { _ in }
+    fieldManager: String, onPass: @escaping @Sendable (Pass) -> Void = { _ in },
+    onForget: @escaping @Sendable (ObjectKey) -> Void = { _ in }
   ) {
     self.client = client
     self.events = events
@@ -27,6 +29,7 @@ package struct PassReporter: Sendable {
     self.logger = logger
     self.fieldManager = fieldManager
     self.onPass = onPass
+    self.onForget = onForget
   }
 
   /// Reports a pass; false when the status couldn't be written and the pass should be made again soon.
@@ -44,6 +47,7 @@ package struct PassReporter: Sendable {
   /// Drops the series of an object that is gone.
   package func forget(_ key: ObjectKey) {
     registry.removeSeries(withLabelPrefix: [key.namespace, key.name], of: ControllerMetrics.families)
+    onForget(key)
   }
 
   // MARK: Log and events
