@@ -123,16 +123,17 @@ package struct PageModel: Sendable {
 
   /// Takes in what a pass found; `record` is the line of the decision log, empty where there is none.
   package mutating func note(_ observation: Observation, record: [UInt8]) {
+    // Both as the caller saw them, before the fleet is added.
+    let (isNews, isAbridged) = (isNews(observation), !keepsWorkers(of: observation))
     guard let index = index(of: observation.key) ?? insert(observation.key) else {
       isTruncated = true
       return
     }
-    let isNews = fleets[index].signature != observation.signature || observation.hasWritten
     revision += 1
     count(fleets[index], -1)
     fleets[index].update(observation, revision: revision, quota: fleetQuota)
     count(fleets[index], 1)
-    if isNews, let entry = Self.entry(observation, record: record, isAbridged: !keepsWorkers(of: observation)) {
+    if isNews, let entry = Self.entry(observation, record: record, isAbridged: isAbridged) {
       fleets[index].decision = decisions.append(entry, capacity: decisionCapacity)
     }
   }
