@@ -216,6 +216,17 @@ let package = Package(
         .product(name: "X509", package: "swift-certificates"),
       ]),
 
+    .target(
+      name: "LocalMode",
+      dependencies: [
+        "KubernetesClient", "KubernetesConfiguration", "KubernetesCore", "KubernetesRuntime", "KubernetesYAML",
+        "LocalAPI", "LocalCluster", "ProcessNode",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+        .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+      ]),
+
     // MARK: The user's commands
     .target(
       name: "UserCommands",
@@ -229,7 +240,8 @@ let package = Package(
     .executableTarget(
       name: "swarmscale",
       dependencies: [
-        "ControllerCommand", "UserCommands", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        "ControllerCommand", "LocalMode", "UserCommands",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     .executableTarget(
       name: "swarmscale-controller",

@@ -24,7 +24,8 @@ import UnixSignals
 
 /// The controller's command: parses flags, wires the parts, runs them until SIGTERM or SIGINT.
 package struct ControllerCommand: AsyncParsableCommand {
-  package static let configuration = configuration(named: "controller", usedAs: "swarmscale controller")
+  package static let configuration: CommandConfiguration = configuration(
+    named: "controller", usedAs: "swarmscale controller")
 
   /// What help says of the controller, as a subcommand and as a program of its own.
   package static func configuration(named name: String, usedAs usage: String) -> CommandConfiguration {

@@ -1,5 +1,6 @@
 import ArgumentParser
 import ControllerCommand
+import LocalMode
 import UserCommands
 
 /// The user's tool.
@@ -9,5 +10,5 @@ struct Swarmscale: AsyncParsableCommand {
     commandName: "swarmscale",
     abstract: "Scale fleets of Claude-powered workers on Kubernetes.",
     version: swarmscaleVersion,
-    subcommands: [ControllerCommand.self, ValidateCommand.self, ReplayCommand.self])
+    subcommands: [LocalCommand.self, ControllerCommand.self, ValidateCommand.self, ReplayCommand.self])
 }

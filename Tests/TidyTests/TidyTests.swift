@@ -92,11 +92,16 @@ import Testing
       "ArgumentParser", "KubernetesCore", "KubernetesRuntime", "LocalAPI", "LocalCluster", "Logging",
       "ServiceLifecycle", "UnixSignals", "FoundationEssentials", "Foundation", "Glibc", "Musl", "Darwin",
     ],
+    "LocalMode": [
+      "ArgumentParser", "KubernetesClient", "KubernetesConfiguration", "KubernetesCore", "KubernetesRuntime",
+      "KubernetesYAML", "LocalAPI", "LocalCluster", "Logging", "ProcessNode", "ServiceLifecycle", "Synchronization",
+      "UnixSignals", "FoundationEssentials", "Foundation", "Glibc", "Musl", "Darwin",
+    ],
     "UserCommands": [
       "ArgumentParser", "ScalingAPI", "ScalingDecision", "HPAReference", "KubernetesCore", "KubernetesYAML", "YAML",
       "System", "SystemPackage", "FoundationEssentials", "Foundation", "Glibc", "Musl", "Darwin",
     ],
-    "swarmscale": ["ArgumentParser", "ControllerCommand", "UserCommands"],
+    "swarmscale": ["ArgumentParser", "ControllerCommand", "LocalMode", "UserCommands"],
     "swarmscale-controller": ["ArgumentParser", "ControllerCommand"],
   ]
 
