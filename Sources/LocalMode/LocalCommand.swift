@@ -78,7 +78,11 @@ package struct LocalCommand: AsyncParsableCommand {
       throw ValidationError("--listen \(listen): an address of this machine alone, such as 127.0.0.1:8080")
     }
     guard maxPods > 0 else { throw ValidationError("--max-pods \(maxPods): 1 or more") }
-    _ = try Quantity(cpu)
+    do {
+      _ = try Quantity(cpu)
+    } catch {
+      throw ValidationError("--cpu \(error)")
+    }
   }
 
   package func run() async throws {

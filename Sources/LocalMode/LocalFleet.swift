@@ -85,10 +85,31 @@ struct LocalFleet: Service {
     var shown: [String: String] = [:]
     while true {
       try await time.sleep(for: .seconds(1))
+      for (pod, line) in try await troubles(client) where shown[pod] != line {
+        shown[pod] = line
+        say("\(time.wallNow.rfc3339)  \(pod): \(line)")
+      }
       for (fleet, line) in try await fleets(client) where shown[fleet] != line {
         shown[fleet] = line
         say("\(time.wallNow.rfc3339)  \(fleet): \(line)")
       }
+    }
+  }
+
+  /// A line for each pod of the system that doesn't stay up, such as a controller whose port is taken.
+  private func troubles(_ client: APIClient) async throws -> [(name: String, line: String)] {
+    let response = try await client.raw(
+      APIRequest(
+        path: "/api/v1/namespaces/\(SystemPods.namespace)/pods", headers: [.init("Accept", "application/json")]))
+    let items = try JSONValue(parsing: response.body)["items"]?.arrayValue ?? []
+    return items.compactMap { item in
+      guard let name = item["metadata"]?["name"]?.stringValue,
+        item["status"]?["containerStatuses"]?[0]?["state"]?["waiting"]?["reason"]?.stringValue == "CrashLoopBackOff"
+      else { return nil }
+      return (
+        name,
+        "it doesn't stay up; see why: kubectl --kubeconfig \(pods.kubeconfig) -n \(SystemPods.namespace) logs \(name)"
+      )
     }
   }
 
