@@ -16,5 +16,10 @@ enum SystemTime {
   }
 
   /// A linger of zero seconds: closing the socket then resets the connection.
-  static var resetOnClose: linger { linger(l_onoff: 1, l_linger: 0) }
+  ///
+  /// Its fields are written as the two integers that they are: in a build of the whole module the compiler ascribes them to
+  /// a module of NIO's that can't be imported.
+  static var resetOnClose: linger {
+    withUnsafeBytes(of: (onoff: Int32(1), linger: Int32(0))) { $0.load(as: linger.self) }
+  }
 }
