@@ -21,8 +21,9 @@ package struct ShareNotice: Hashable, Sendable {
   package var client: String
   /// What to tell.
   package var share: Share
-  /// Whether it is less, in any dimension, than what the client was told before. These go first: then what clients may
-  /// use adds up to no more than the budget at any time.
+  /// Whether it is less, in any dimension, than what the client was told before. These go first, so that what clients
+  /// may use adds up to no more than the budget meanwhile; but for clients that gain in another dimension or group at the
+  /// same time, for the second that a round takes.
   package var isCut: Bool
 }
 
