@@ -317,6 +317,9 @@ let package = Package(
       ],
       path: "Tests/ProcessNode/testbed"),
     .testTarget(
+      name: "LocalModeTests",
+      dependencies: ["KubernetesCore", "LocalMode", .product(name: "Logging", package: "swift-log")]),
+    .testTarget(
       name: "ProcessNodeTests",
       dependencies: [
         "KubernetesCore", "KubernetesRuntime", "ProcessNode", "TestSupport", "swarmscale-shim",

@@ -90,8 +90,7 @@ package struct LocalCommand: AsyncParsableCommand {
     let folder = try Self.makeFolder()
     defer { try? FileManager.default.removeItem(atPath: folder) }
     let time = SystemTimeSource()
-    var logger = Logger(label: "swarmscale-local")
-    logger.logLevel = .warning
+    let logger = Logger(label: "swarmscale-local") { _ in StatusLogHandler() }
     let pods = try systemPods(kubeconfig: kubeconfig ?? "\(folder)/kubeconfig")
     let sources = NodeSources(time: time)
     let (endpoints, continuation) = AsyncStream.makeStream(of: LocalClusterEndpoint.self)

@@ -82,17 +82,31 @@ struct LocalFleet: Service {
         throw LocalModeError("object \(index + 1) of the files is refused: \(error.message)")
       }
     }
+    try await watch(client)
+  }
+
+  /// Tells what changes: in place on a terminal, otherwise by a line for each change.
+  private func watch(_ client: APIClient) async throws {
     var shown: [String: String] = [:]
+    var board = StatusBoard()
+    let output = StatusOutput.standard
+    defer { output.finish() }
     while true {
       try await time.sleep(for: .seconds(1))
       for (pod, line) in try await troubles(client) where shown[pod] != line {
         shown[pod] = line
         say("\(time.wallNow.rfc3339)  \(pod): \(line)")
       }
-      for (fleet, line) in try await fleets(client) where shown[fleet] != line {
-        shown[fleet] = line
-        say("\(time.wallNow.rfc3339)  \(fleet): \(line)")
+      let fleets = try await list("swarmautoscalers", client).compactMap(FleetStatus.init)
+      guard output.isTerminal else {
+        for fleet in fleets where shown[fleet.name] != fleet.line {
+          shown[fleet.name] = fleet.line
+          say("\(time.wallNow.rfc3339)  \(fleet.name): \(fleet.line)")
+        }
+        continue
       }
+      board.update(fleets: fleets, budgets: try await list("apibudgets", client).compactMap(BudgetStatus.init))
+      output.show(board)
     }
   }
 
@@ -113,21 +127,10 @@ struct LocalFleet: Service {
     }
   }
 
-  /// A line for each autoscaler, by its name.
-  private func fleets(_ client: APIClient) async throws -> [(name: String, line: String)] {
+  /// Our own objects of a kind, in all namespaces.
+  private func list(_ plural: String, _ client: APIClient) async throws -> [JSONValue] {
     let response = try await client.raw(
-      APIRequest(
-        path: "/apis/swarmscale.dev/v1alpha1/swarmautoscalers", headers: [.init("Accept", "application/json")]))
-    let items = try JSONValue(parsing: response.body)["items"]?.arrayValue ?? []
-    return items.compactMap { item in
-      guard let metadata = item["metadata"], let name = metadata["name"]?.stringValue, let status = item["status"]
-      else { return nil }
-      let (current, desired) = (status["currentReplicas"]?.intValue ?? 0, status["desiredReplicas"]?.intValue ?? 0)
-      let reason = status["limitedBy"]?.stringValue.map { ", limited by \($0)" } ?? ""
-      return (
-        "\(metadata["namespace"]?.stringValue ?? "default")/\(name)",
-        current == desired ? "\(current) workers\(reason)" : "\(current) workers, \(desired) decided\(reason)"
-      )
-    }
+      APIRequest(path: "/apis/swarmscale.dev/v1alpha1/\(plural)", headers: [.init("Accept", "application/json")]))
+    return try JSONValue(parsing: response.body)["items"]?.arrayValue ?? []
   }
 }

@@ -11,9 +11,3 @@ enum ProcessVariables {
   /// A variable's value; nil when it isn't set.
   static func value(of name: String) -> String? { getenv(name).map { String(cString: $0) } }
 }
-
-/// Prints a line that is seen at once, also through a pipe.
-func say(_ text: String) {
-  print(text)
-  fflush(nil)
-}
