@@ -92,6 +92,8 @@ struct RampLimiter: Sendable {
   private var divisor: Int64 = 1
   private var lastRefusal: BudgetTime?
   private var adopted: Int64 = 0
+  /// The minute in which it was adopted, once `roll` has seen it: it counts as that minute's peak.
+  private var adoptedMinute: Int64?
   /// The allowed rate, in micro-units a minute.
   private(set) var ceiling: Int64 = 0
 
@@ -113,7 +115,9 @@ struct RampLimiter: Sendable {
       }
     }
     peaks[Int(index % 10)] = max(peaks[Int(index % 10)], used)
-    let peak = peaks.max() ?? 0
+    if adopted > 0, adoptedMinute == nil { adoptedMinute = index }
+    var peak = peaks.max() ?? 0
+    if let adoptedMinute, index - adoptedMinute < 10 { peak = max(peak, min(adopted, limit)) }
     let slope = policy.slopePercentPerMinute * 10_000 / divisor
     let base = limit.scaled(by: policy.basePercent, over: 100)
     let part = (now.nanoseconds % minuteNanoseconds).scaled(by: slope, over: minuteNanoseconds)
@@ -124,11 +128,11 @@ struct RampLimiter: Sendable {
   }
 
   /// Notes that a client that was at work before this process's time was held to `rate`: what all of them had together
-  /// was reached, so that growth goes on from there.
+  /// was reached, so that growth goes on from there. The limit bounds it when it is used, not now: a new process
+  /// learns the limit from headers, after its clients have come back.
   mutating func adopt(_ rate: Int64) {
     adopted = adopted.addingSaturated(max(rate, 0))
-    let place = Int(minute % 10)
-    peaks[place] = max(peaks[place], adopted)
+    adoptedMinute = nil
   }
 
   /// Halves the slope: upstream has refused the growth. A grace of ten minutes without refusals doubles it again.

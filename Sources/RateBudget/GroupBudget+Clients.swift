@@ -53,12 +53,13 @@ extension GroupBudget {
   /// Notes a client's stream. What it holds from before counts: its share, and its grants that aren't settled yet,
   /// which join the live streams without being charged again.
   package mutating func connect(
-    client: String, fleet: String, share: Share? = nil, outstanding: [AdoptedGrant] = [], now: BudgetTime
+    client: String, fleet: String, share: Share? = nil, outstanding: [AdoptedGrant] = [],
+    used: PerDimension<Int64>? = nil, now: BudgetTime
   ) {
     let none = Share(
       rates: .zero, floor: .zero, lease: configuration.shareLease, decay: configuration.shareDecay)
     if connections[client] == nil {
-      adoptRamp(share, outstanding, now: now)
+      adoptRamp(share, outstanding, used, now: now)
       connections[client] = Connection(fleet: fleet, policy: SharePolicy(share: share ?? none))
     } else if let share {
       connections[client]?.policy.tell(share)
@@ -71,14 +72,13 @@ extension GroupBudget {
     wakeAt = now
   }
 
-  /// After a failover the use of before is no growth. Which rate it had can't be told; a client that brings open grants
-  /// was at work, and its share is what it was held to.
-  private mutating func adoptRamp(_ share: Share?, _ outstanding: [AdoptedGrant], now: BudgetTime) {
-    guard isLearning(at: now), let share, !outstanding.isEmpty else { return }
-    for index in lanes.indices {
-      guard let limit = lanes[index].limit else { continue }
-      lanes[index].ramp.adopt(min(share.rates[lanes[index].dimension], limit))
-    }
+  /// After a failover the use of before is no growth: what each client has used in a minute lately adds up to the rate
+  /// that was reached. One that doesn't say, but brings open grants, was at work, and its share is what it was held to.
+  private mutating func adoptRamp(
+    _ share: Share?, _ outstanding: [AdoptedGrant], _ used: PerDimension<Int64>?, now: BudgetTime
+  ) {
+    guard isLearning(at: now), let rates = used ?? (outstanding.isEmpty ? nil : share?.rates) else { return }
+    for index in lanes.indices { lanes[index].ramp.adopt(rates[lanes[index].dimension]) }
   }
 
   /// Notes that a client's stream is lost. Its waiting requests are cancelled (it goes on alone), its grants stay, and
@@ -201,6 +201,13 @@ extension GroupBudget {
     connections.values.reduce(.zero) { sum, connection in
       connection.policy.lostSince == nil ? sum : sum + connection.policy.rates(at: now)
     }
+  }
+
+  /// What was used in the last minute, in micro-units.
+  package func used(now: BudgetTime) -> PerDimension<Int64> {
+    var used = PerDimension<Int64>.zero
+    for lane in lanes { used[lane.dimension] = lane.log.sum(now: now) }
+    return used
   }
 
   /// What connected clients brought with them, while learning.

@@ -7,6 +7,8 @@ package struct LocalBudget: Sendable {
   /// The budget; use its `submit`, `advance` and so on only while `isAlone`.
   package var budget: GroupBudget
   private var policy: SharePolicy
+  /// What was used in the minute before the coordinator was lost.
+  private var usedWhenLost = PerDimension<Int64>.zero
 
   /// Makes the budget of a pod that isn't connected yet: until it is told a share it has the floor of `initial`.
   package init(configuration: BudgetConfiguration, initial: Share, now: BudgetTime) {
@@ -22,6 +24,20 @@ package struct LocalBudget: Sendable {
 
   /// The share that was told last; a new coordinator is told it.
   package var share: Share { policy.share }
+
+  /// What the pod has used in a minute lately, in micro-units: now, or before the coordinator was lost if that was more,
+  /// since alone it had to use less and less. A new coordinator is told it.
+  package func usedLately(now: BudgetTime) -> PerDimension<Int64> {
+    let used = budget.used(now: now)
+    guard let lost = policy.lostSince, now - lost < Self.memory else { return used }
+    return PerDimension(
+      requests: max(used.requests, usedWhenLost.requests), inputTokens: max(used.inputTokens, usedWhenLost.inputTokens),
+      inputTokensTotal: max(used.inputTokensTotal, usedWhenLost.inputTokensTotal),
+      outputTokens: max(used.outputTokens, usedWhenLost.outputTokens))
+  }
+
+  /// As long as a rate that was reached counts for the ramp: `RampLimiter`'s ten minutes.
+  private static let memory: Duration = .seconds(600)
 
   /// Takes in a share from the coordinator.
   package mutating func tell(_ share: Share, now: BudgetTime) {
@@ -46,6 +62,7 @@ package struct LocalBudget: Sendable {
   /// for it.
   package mutating func lose(now: BudgetTime) {
     let isNew = policy.lostSince == nil
+    if isNew { usedWhenLost = budget.used(now: now) }
     policy.lose(now: now)
     follow(now: now)
     guard isNew else { return }

@@ -81,7 +81,7 @@ import Testing
           key: sonnet, share: share,
           outstanding: [
             AdoptedGrant(request: request(1, of: identity, input: 5, deadline: at(9)), age: .seconds(3), output: 8)
-          ])
+          ], used: PerDimension(requests: 3, inputTokens: 4, inputTokensTotal: 5, outputTokens: 6))
       ], activity: WorkerActivity(slots: 1))
     var numbers = GroupNumbers()
     var table = GroupTable()

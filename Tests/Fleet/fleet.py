@@ -148,7 +148,8 @@ class Fleet:
         self.ports: dict[int, int] = {}
         self.mock = 0
         self.coordinator = free_port()
-        self.health = free_port()
+        # Two replicas, as deployed. Only the leader listens at the coordinator's port, so they can share one here.
+        self.health = {name: free_port() for name in ("controller-a", "controller-b")}
 
     def start(self, kubeconfig: str) -> None:
         """Starts the API, the coordinator and the sidecars."""
@@ -157,16 +158,41 @@ class Fleet:
             "mock", [str(self.binaries / "mock-claude"), "--config", str(self.folder / "mock.json"), "--ready-file",
                      str(self.folder / "mock.ready")])
         self.mock = int(self.processes.wait_for("mock", self.folder / "mock.ready").rsplit(":", 1)[1])
-        self.processes.start(
-            "controller",
-            [str(self.binaries / "swarmscale-controller"), "--kubeconfig", kubeconfig, "--namespace", NAMESPACE,
-             "--no-leader-election", "--listen", f"127.0.0.1:{self.health}", "--coordinator-listen",
-             f"127.0.0.1:{self.coordinator}", "--coordinator-authentication", "None"])
+        self.kubeconfig = kubeconfig
+        for name in self.health:
+            self.controller(name)
         for pod in range(self.size):
             self.ports[pod] = free_port()
             self.sidecar(pod)
         for pod in range(self.size):
             self.processes.wait_for(f"sidecar-{pod}", self.folder / f"sidecar-{pod}.ready")
+
+    def controller(self, name: str) -> None:
+        """Starts a replica of the controller, which leads or waits."""
+        self.processes.start(
+            name,
+            [str(self.binaries / "swarmscale-controller"), "--kubeconfig", self.kubeconfig, "--namespace", NAMESPACE,
+             "--leader-election-namespace", NAMESPACE, "--listen", f"127.0.0.1:{self.health[name]}",
+             "--coordinator-listen", f"127.0.0.1:{self.coordinator}", "--coordinator-authentication", "None"])
+
+    def leader(self) -> str | None:
+        """The replica that leads now, by its own metrics; None while nobody does."""
+        for name, port in self.health.items():
+            try:
+                if re.search(r"^swarmscale_leader(\{[^}]*\})? 1$", get(port, "/metrics"), re.MULTILINE):
+                    return name
+            except OSError:
+                continue
+        return None
+
+    def wait_for_leader(self, seconds: float) -> str:
+        """The leader, once there is one."""
+        deadline = time.monotonic() + seconds
+        while time.monotonic() < deadline:
+            if name := self.leader():
+                return name
+            time.sleep(0.25)
+        raise Failure(f"nobody leads after {seconds} s")
 
     def sidecar(self, pod: int) -> None:
         """Starts one sidecar, as the webhook would set it up; two fleets share the budget."""
@@ -222,9 +248,11 @@ def measure(fleet: Fleet, warm_up: int, seconds: int, status: Callable[[], str])
     time.sleep(seconds - (time.monotonic() - begin))
     end = time.monotonic()
     oracle = fleet.oracle(warm_up + seconds)
-    metrics = [get(fleet.health, "/metrics")] + [get(port, "/metrics") for port in fleet.ports.values()]
+    leader = fleet.wait_for_leader(30)
+    metrics = [get(fleet.health[leader], "/metrics")] + [get(port, "/metrics") for port in fleet.ports.values()]
     controller = metrics[0]
     shown = status()
+    failover(fleet, leader, failures)
     stop.set()
 
     pool = next(entry for entry in oracle["pools"] if entry["group"] == "claude-sonnet-4")
@@ -268,10 +296,42 @@ def measure(fleet: Fleet, warm_up: int, seconds: int, status: Callable[[], str])
     return failures
 
 
+def failover(fleet: Fleet, leader: str, failures: list[str]) -> None:
+    """Kills the leader as the kernel would. Workers go on at their shares for a lease; the other replica takes over and learns."""
+    before = time.monotonic()
+    fleet.processes.running[leader].kill()
+    fleet.processes.running.pop(leader).wait()
+    fleet.health.pop(leader)
+    other = fleet.wait_for_leader(60)
+    taken = time.monotonic() - before
+    deadline = time.monotonic() + 60
+    while f"swarmscale_coordinator_workers {fleet.size}\n" not in get(fleet.health[other], "/metrics"):
+        if time.monotonic() > deadline:
+            failures.append("the workers don't join the new leader")
+            return
+        time.sleep(0.25)
+    joined = time.monotonic() - before
+    # A lease of learning from the take-over on, and a minute in which the limit is a limit again.
+    time.sleep(max(0, taken + 15 + 60 - joined))
+    pool = next(entry for entry in fleet.oracle(3600)["pools"] if entry["group"] == "claude-sonnet-4")
+    series = pool["inputTokensPerSecond"]
+    span = round(time.monotonic() - before)
+    tens = [sum(series[place : place + 10]) * 600 / INPUT_LIMIT for place in range(len(series) - span // 10 * 10, len(series), 10)]
+    print(f"failover from {leader}: another leads after {taken:.1f} s, all workers with it after {joined:.1f} s; "
+          f"use of the limit in percent, ten seconds each: {[round(ten) for ten in tens]}", flush=True)
+    peak = next(entry["inputTokens"] for entry in pool["peaks"] if entry["seconds"] == 60)
+    check(taken <= 30, "another replica leads within two leases of the election", failures)
+    check(min(tens) >= 100 * TARGET / 4, "no standstill while nobody leads or the new leader learns", failures)
+    check(sum(tens[-3:]) / 3 >= 98 * TARGET, "the new leader brings the use back to its target", failures)
+    check(peak <= INPUT_LIMIT * 1.01, f"peak of a minute with the failover: {peak / INPUT_LIMIT:.4f} of the limit (at most 1.01)", failures)
+    check(sum(pool["refused"].values()) <= pool["admitted"] / 1000, f"429s with the failover: {pool['refused']} of {pool['admitted']}", failures)
+
+
 def secrets(fleet: Fleet, metrics: list[str], completions: list[str], failures: list[str]) -> None:
     """No key, prompt or completion in what the product writes, and no core file that would hold them."""
     outputs = {f"metrics {number}": text for number, text in enumerate(metrics)}
-    for name in fleet.processes.running:
+    # By their files: the leader that was killed runs no more.
+    for name in sorted(file.stem for file in fleet.folder.glob("*.log")):
         if name != "mock":
             outputs[name] = fleet.processes.log(name)
     check(all(outputs[name] for name in outputs), "every process has a log and metrics", failures)
@@ -280,7 +340,7 @@ def secrets(fleet: Fleet, metrics: list[str], completions: list[str], failures: 
     check(len(planted) > fleet.size, "completions were seen", failures)
     found = {(name, secret) for name, text in outputs.items() for secret in planted if secret in text}
     check(not found, f"no key, prompt or completion in {len(outputs)} logs and metrics {sorted(found)[:3]}", failures)
-    for name in ("sidecar-2", "controller"):
+    for name in ("sidecar-2", *fleet.health):
         limits = pathlib.Path(f"/proc/{fleet.processes.running[name].pid}/limits").read_text()
         check(re.search(r"Max core file size\s+0\s+0\s", limits) is not None, f"{name} leaves no core file", failures)
 
@@ -321,7 +381,7 @@ def main() -> int:
             subprocess.run([str(REPOSITORY / "scripts/control-plane"), "down", plane], check=False)
         check(not any(code for process, code in codes.items() if process != "mock"), f"all end with exit code 0 {codes}", failures)
         if failures:
-            for process in ("controller", "sidecar-0", "sidecar-2"):
+            for process in ("controller-a", "controller-b", "sidecar-0", "sidecar-2"):
                 print(f"--- {process}\n{fleet.processes.log(process)[-1500:]}")
     print(f"{len(failures)} failed")
     return 1 if failures else 0

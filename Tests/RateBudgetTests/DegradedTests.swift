@@ -152,6 +152,71 @@ import Testing
     #expect(wasAtWork ? granted >= 980 : granted < 700, "\(granted)")
   }
 
+  @Test("It goes on at its rate as well when the new coordinator learns the limit only afterwards, from headers")
+  func rampAfterFailoverWithLearnedLimit() {
+    var configuration = self.configuration
+    configuration.ramp = RampPolicy()
+    let (_, notices) = coordinator(pods: 20)
+    configuration.limits = .limits()
+    configuration.assumedLimits = .limits(input: 30_000)
+    var budget = GroupBudget(configuration: configuration, now: .zero)
+    budget.startLearning(now: .zero)
+    for notice in notices {
+      budget.connect(
+        client: notice.client, fleet: "f", share: notice.share,
+        outstanding: [AdoptedGrant(request: request(1, client: notice.client, input: 1_000), age: .seconds(3))],
+        now: .zero)
+    }
+    for number in 0..<10_000 {
+      _ = budget.submit(request(UInt64(100 + number), client: "pod0", input: 1_000), now: .zero)
+    }
+    _ = budget.run(from: .zero, to: at(5))
+    var headers = RateHeaders(date: WallTime(milliseconds: 1_790_000_005_000))
+    headers.readings.inputTokens = .init(limit: 6_000_000)
+    budget.observe(headers, now: at(5))
+    _ = budget.run(from: at(5), to: at(20))
+    let granted = budget.run(from: at(20), to: at(30)).count
+    #expect(granted >= 980, "\(granted)")
+  }
+
+  @Test("What pods say that they have used counts, also of those that have no grant open at the moment")
+  func rampAfterFailoverByUse() {
+    var configuration = self.configuration
+    configuration.ramp = RampPolicy()
+    let (_, notices) = coordinator(pods: 20)
+    for (used, least) in [(Int64(300_000), 980), (Int64(0), 0)] {
+      var budget = GroupBudget(configuration: configuration, now: .zero)
+      budget.startLearning(now: .zero)
+      for notice in notices {
+        let micro = used * TokenBucket.unit
+        budget.connect(
+          client: notice.client, fleet: "f", share: notice.share,
+          used: PerDimension(requests: 0, inputTokens: micro, inputTokensTotal: 0, outputTokens: 0), now: .zero)
+      }
+      for number in 0..<10_000 {
+        _ = budget.submit(request(UInt64(100 + number), client: "pod0", input: 1_000), now: .zero)
+      }
+      _ = budget.run(from: .zero, to: at(20))
+      let granted = budget.run(from: at(20), to: at(30)).count
+      #expect(granted >= least && (least > 0 || granted < 700), "\(granted)")
+    }
+  }
+
+  @Test("A pod remembers what it used before the coordinator was lost, for ten minutes")
+  func usedLately() {
+    let (_, notices) = coordinator(pods: 20)
+    var pod = pod(notices[0])
+    for number in 0..<50 { pod.mirror(request(UInt64(number), client: "pod0", input: 1_000), now: at(Double(number))) }
+    let before = pod.usedLately(now: at(50)).inputTokens
+    #expect(before > 40_000 * TokenBucket.unit)
+    pod.lose(now: at(50))
+    pod.lose(now: at(200))
+    #expect(pod.usedLately(now: at(300)).inputTokens == before)
+    #expect(pod.usedLately(now: at(651)).inputTokens == 0)
+    _ = pod.connect(now: at(300))
+    #expect(pod.usedLately(now: at(300)).inputTokens == 0, "with the coordinator only the last minute counts")
+  }
+
   @Test("A new coordinator without any pod's memory still grants a little")
   func learningNeverStandsStill() {
     var budget = GroupBudget(configuration: configuration, now: .zero)

@@ -572,37 +572,49 @@ package nonisolated struct WireHello: Sendable {
 }
 
 /// What the worker brings with it of one group.
-package nonisolated struct WireGroupMemory: Sendable {
+package nonisolated struct WireGroupMemory: @unchecked Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
   package var group: WireGroupDefinition {
-    get {_group ?? WireGroupDefinition()}
-    set {_group = newValue}
+    get {_storage._group ?? WireGroupDefinition()}
+    set {_uniqueStorage()._group = newValue}
   }
   /// Returns true if `group` has been explicitly set.
-  package var hasGroup: Bool {self._group != nil}
+  package var hasGroup: Bool {_storage._group != nil}
   /// Clears the value of `group`. Subsequent reads from it will return its default value.
-  package mutating func clearGroup() {self._group = nil}
+  package mutating func clearGroup() {_uniqueStorage()._group = nil}
 
   package var share: WireShare {
-    get {_share ?? WireShare()}
-    set {_share = newValue}
+    get {_storage._share ?? WireShare()}
+    set {_uniqueStorage()._share = newValue}
   }
   /// Returns true if `share` has been explicitly set.
-  package var hasShare: Bool {self._share != nil}
+  package var hasShare: Bool {_storage._share != nil}
   /// Clears the value of `share`. Subsequent reads from it will return its default value.
-  package mutating func clearShare() {self._share = nil}
+  package mutating func clearShare() {_uniqueStorage()._share = nil}
 
-  package var outstanding: [WireOutstandingGrant] = []
+  package var outstanding: [WireOutstandingGrant] {
+    get {_storage._outstanding}
+    set {_uniqueStorage()._outstanding = newValue}
+  }
+
+  /// What it has used in a minute lately, in millionths of a unit: to go on at that rate is no growth.
+  package var used: WireAmounts {
+    get {_storage._used ?? WireAmounts()}
+    set {_uniqueStorage()._used = newValue}
+  }
+  /// Returns true if `used` has been explicitly set.
+  package var hasUsed: Bool {_storage._used != nil}
+  /// Clears the value of `used`. Subsequent reads from it will return its default value.
+  package mutating func clearUsed() {_uniqueStorage()._used = nil}
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 
-  fileprivate var _group: WireGroupDefinition? = nil
-  fileprivate var _share: WireShare? = nil
+  fileprivate var _storage = _StorageClass.defaultInstance
 }
 
 /// A grant that isn't settled yet, from before this stream.
@@ -1678,43 +1690,90 @@ nonisolated extension WireHello: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
 
 nonisolated extension WireGroupMemory: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".GroupMemory"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}group\0\u{1}share\0\u{1}outstanding\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}group\0\u{1}share\0\u{1}outstanding\0\u{1}used\0")
+
+  fileprivate class _StorageClass {
+    var _group: WireGroupDefinition? = nil
+    var _share: WireShare? = nil
+    var _outstanding: [WireOutstandingGrant] = []
+    var _used: WireAmounts? = nil
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _group = source._group
+      _share = source._share
+      _outstanding = source._outstanding
+      _used = source._used
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    while let fieldNumber = try decoder.nextFieldNumber() {
-      // The use of inline closures is to circumvent an issue where the compiler
-      // allocates stack space for every case branch when no optimizations are
-      // enabled. https://github.com/apple/swift-protobuf/issues/1034
-      switch fieldNumber {
-      case 1: try { try decoder.decodeSingularMessageField(value: &self._group) }()
-      case 2: try { try decoder.decodeSingularMessageField(value: &self._share) }()
-      case 3: try { try decoder.decodeRepeatedMessageField(value: &self.outstanding) }()
-      default: break
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeSingularMessageField(value: &_storage._group) }()
+        case 2: try { try decoder.decodeSingularMessageField(value: &_storage._share) }()
+        case 3: try { try decoder.decodeRepeatedMessageField(value: &_storage._outstanding) }()
+        case 4: try { try decoder.decodeSingularMessageField(value: &_storage._used) }()
+        default: break
+        }
       }
     }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    // The use of inline closures is to circumvent an issue where the compiler
-    // allocates stack space for every if/case branch local when no optimizations
-    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
-    // https://github.com/apple/swift-protobuf/issues/1182
-    try { if let v = self._group {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
-    } }()
-    try { if let v = self._share {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
-    } }()
-    if !self.outstanding.isEmpty {
-      try visitor.visitRepeatedMessageField(value: self.outstanding, fieldNumber: 3)
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every if/case branch local when no optimizations
+      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+      // https://github.com/apple/swift-protobuf/issues/1182
+      try { if let v = _storage._group {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 1)
+      } }()
+      try { if let v = _storage._share {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+      } }()
+      if !_storage._outstanding.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._outstanding, fieldNumber: 3)
+      }
+      try { if let v = _storage._used {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 4)
+      } }()
     }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: WireGroupMemory, rhs: WireGroupMemory) -> Bool {
-    if lhs._group != rhs._group {return false}
-    if lhs._share != rhs._share {return false}
-    if lhs.outstanding != rhs.outstanding {return false}
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._group != rhs_storage._group {return false}
+        if _storage._share != rhs_storage._share {return false}
+        if _storage._outstanding != rhs_storage._outstanding {return false}
+        if _storage._used != rhs_storage._used {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

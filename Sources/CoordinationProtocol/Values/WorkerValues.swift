@@ -69,12 +69,17 @@ package struct GroupMemory: Hashable, Sendable {
   package var share: Share?
   /// Its grants that aren't settled.
   package var outstanding: [AdoptedGrant]
+  /// What it has used in a minute lately, in micro-units; nil: it doesn't say.
+  package var used: PerDimension<Int64>?
 
   /// Makes a memory.
-  package init(key: GroupKey, share: Share? = nil, outstanding: [AdoptedGrant] = []) {
+  package init(
+    key: GroupKey, share: Share? = nil, outstanding: [AdoptedGrant] = [], used: PerDimension<Int64>? = nil
+  ) {
     self.key = key
     self.share = share
     self.outstanding = outstanding
+    self.used = used
   }
 }
 

@@ -50,6 +50,7 @@ extension WorkerHello {
         read.outstanding.append(
           AdoptedGrant(request: request, age: Check.duration(grant.ageMs), output: max(0, grant.output)))
       }
+      if memory.hasUsed { read.used = PerDimension<Int64?>(memory.used).map { $0 ?? 0 } }
       groups.append(read)
     }
     self.init(
@@ -74,6 +75,7 @@ extension WorkerHello {
             wire.group.index = number
             wire.group.key = memory.key.wire
             if let share = memory.share { wire.share = share.wire }
+            if let used = memory.used { wire.used = used.map { Int64?($0) }.wire }
             wire.outstanding = grants.map { grant in
               WireOutstandingGrant.with {
                 $0.request = grant.request.wire(group: number, now: now)

@@ -78,7 +78,7 @@ package struct CoordinatorState: Sendable {
     sessions[client] = session
     streams[stream] = client
     for memory in hello.groups {
-      connect(client, to: memory.key, share: memory.share, outstanding: memory.outstanding, now: now)
+      connect(client, to: memory.key, memory, now: now)
     }
     if let activity = hello.activity { note(activity, of: client, now: now) }
     effects.append(
@@ -127,7 +127,7 @@ package struct CoordinatorState: Sendable {
   }
 
   private mutating func connect(
-    _ client: String, to key: GroupKey, share: Share? = nil, outstanding: [AdoptedGrant] = [], now: BudgetTime
+    _ client: String, to key: GroupKey, _ memory: GroupMemory? = nil, now: BudgetTime
   ) {
     // What a worker asks of a group that it isn't connected to is refused by `submit`, and else goes nowhere.
     guard let session = sessions[client], GroupKey.isOpen(key.modelGroup, to: session.identity.namespace),
@@ -136,7 +136,8 @@ package struct CoordinatorState: Sendable {
     if !session.groups.contains(key) { sessions[client]?.groups.append(key) }
     _ = budgets.with(key) {
       $0.connect(
-        client: client, fleet: session.identity.fleetName, share: share, outstanding: outstanding, now: now)
+        client: client, fleet: session.identity.fleetName, share: memory?.share, outstanding: memory?.outstanding ?? [],
+        used: memory?.used, now: now)
     }
     // A new worker is told its share soon, many new ones together.
     nextTick = min(nextTick, max(now, lastTick + min(.seconds(1), configuration.sharesEvery)))

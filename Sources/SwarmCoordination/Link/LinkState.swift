@@ -354,7 +354,9 @@ package struct LinkState: Sendable {
       guard book.wasTold || !outstanding.isEmpty else { continue }
       for grant in outstanding { live[grant.request.id.number]?.isAnnounced = true }
       groups.append(
-        GroupMemory(key: key, share: book.wasTold ? book.local.share : nil, outstanding: outstanding))
+        GroupMemory(
+          key: key, share: book.wasTold ? book.local.share : nil, outstanding: outstanding,
+          used: book.local.usedLately(now: now)))
     }
     return WorkerHello(
       identity: identity, capabilities: configuration.capabilities, groups: groups, activity: activity)
