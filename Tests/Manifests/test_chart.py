@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import filecmp
+import json
 import re
 import tempfile
 import unittest
@@ -16,6 +17,9 @@ CHART = REPOSITORY / "Helm/swarmscale"
 
 #: Labels that Helm adds and kustomize has no use for.
 HELM_LABELS = {"helm.sh/chart", "app.kubernetes.io/instance", "app.kubernetes.io/managed-by", "app.kubernetes.io/version"}
+
+#: Values within a group that only hold others.
+SUBGROUPS = {"leaderElection", "serviceMonitor", "prometheusRule", "dashboard"}
 
 #: Values that are parts of Kubernetes objects: documented as a whole.
 KUBERNETES_OBJECTS = {"resources", "podSecurityContext", "securityContext"}
@@ -68,6 +72,22 @@ class RenderedChart(unittest.TestCase):
             same = filecmp.cmp(CHART / "crds" / name, REPOSITORY / "manifests/crd" / name, shallow=False)
             self.assertTrue(same, f"cp manifests/crd/{name} Helm/swarmscale/crds/")
 
+    def test_monitoring_is_that_of_manifests(self) -> None:
+        for name in ("prometheus-rule.yaml", "dashboard.json"):
+            same = filecmp.cmp(CHART / "files" / name, REPOSITORY / "manifests/monitoring" / name, shallow=False)
+            self.assertTrue(same, f"cp manifests/monitoring/{name} Helm/swarmscale/files/")
+        values = {"monitoring": {kind: {"enabled": True, "labels": {"team": "ml"}} for kind in ("serviceMonitor", "prometheusRule", "dashboard")}}
+        chart = {item["kind"]: item for item in render(values) if item["metadata"]["labels"].get("team") == "ml"}
+        self.assertEqual(set(chart), {"ServiceMonitor", "PrometheusRule", "ConfigMap"})
+        for item in kustomize("manifests/monitoring"):
+            if item["kind"] == "ServiceMonitor":
+                # The chart's selector names the release as well.
+                self.assertEqual(chart[item["kind"]]["spec"]["endpoints"], item["spec"]["endpoints"])
+            else:
+                self.assertEqual(chart[item["kind"]]["spec"], item["spec"])
+        dashboard = json.loads(chart["ConfigMap"]["data"]["swarmscale.json"])
+        self.assertEqual(dashboard, json.loads((REPOSITORY / "manifests/monitoring/dashboard.json").read_text(encoding="utf-8")))
+
     def test_versions_are_those_of_the_program(self) -> None:
         source = (REPOSITORY / "Sources/ControllerCommand/Version.swift").read_text()
         match = re.search(r'swarmscaleVersion = "([^"]+)"', source)
@@ -91,7 +111,7 @@ class RenderedChart(unittest.TestCase):
                 group = match["key"]
             if match["indent"] and (group in KUBERNETES_OBJECTS or group not in groups):
                 continue
-            is_group = (not match["indent"] and group in groups) or match["key"] == "leaderElection"
+            is_group = (not match["indent"] and group in groups) or match["key"] in SUBGROUPS
             above = [text for text in lines[:number] if not text.lstrip().startswith("# ") or "# --" in text]
             if not is_group and "# --" not in above[-1]:
                 undocumented.append(line)
