@@ -117,12 +117,14 @@ let package = Package(
       name: "SwarmCoordination",
       dependencies: [
         "CoordinationProtocol", "RateBudget",
-        .product(name: "AsyncHTTPClient", package: "async-http-client"),
         .product(name: "GRPCCore", package: "grpc-swift-2"),
         .product(name: "GRPCNIOTransportHTTP2", package: "grpc-swift-nio-transport"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "NIOHTTP1", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+        .product(name: "NIOSSL", package: "swift-nio-ssl"),
+        .product(name: "NIOTLS", package: "swift-nio"),
       ]),
     .target(
       name: "SidecarServer",
@@ -138,7 +140,6 @@ let package = Package(
       dependencies: [
         "Observability", "RateBudget", "SidecarServer", "SwarmCoordination", "YAML",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
-        .product(name: "AsyncHTTPClient", package: "async-http-client"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "NIOPosix", package: "swift-nio"),
@@ -415,7 +416,6 @@ let package = Package(
       dependencies: [
         "MockClaude", "MockClaudeServer", "Observability", "RateBudget", "SidecarCommand", "SidecarServer",
         "SwarmCoordination",
-        .product(name: "AsyncHTTPClient", package: "async-http-client"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "NIOHTTP1", package: "swift-nio"),

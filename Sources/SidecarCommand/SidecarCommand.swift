@@ -1,5 +1,4 @@
 package import ArgumentParser
-import AsyncHTTPClient
 import Logging
 import NIOCore
 import NIOPosix
@@ -144,11 +143,9 @@ package struct SidecarCommand: AsyncParsableCommand {
       coordinator: {
         membership.link.map { SidecarMetrics.Coordinator(isConnected: $0.isConnected, counts: $0.counts) }
       })
-    let client = HTTPClient(
-      eventLoopGroup: MultiThreadedEventLoopGroup.singleton, configuration: ClaudeGateway.httpConfiguration)
+    let client = UpstreamClient(environment.upstream)
     let gateway = ClaudeGateway(
-      configuration: .init(
-        upstream: environment.upstream, fleet: membership.fleet, client: membership.client, hold: .seconds(hold)),
+      configuration: .init(fleet: membership.fleet, client: membership.client, hold: .seconds(hold)),
       authority: membership.authority, client: client, clock: clock,
       observe: { event in
         metrics.note(event)
@@ -164,11 +161,11 @@ package struct SidecarCommand: AsyncParsableCommand {
       ProcessMemory.releaseStartPages()
       try await membership.run { try await serve(server, signals, clock, logger) }
     } catch {
-      try? await client.shutdown()
+      await client.shutDown()
       logger.error("the sidecar ends", metadata: [LogKey.error: "\(error)", LogKey.address: "\(listen)"])
       throw ExitCode(69)
     }
-    try await client.shutdown()
+    await client.shutDown()
     logger.info("ended")
   }
 

@@ -45,19 +45,19 @@ struct Exchange {
     ])
     if closing { headers.add(name: "connection", value: "close") }
     writer.write(HTTPResponseHead(version: request.head.version, status: answer.status, headers: headers))
-    if request.head.method != .HEAD, !answer.text.isEmpty { try await writer.write(ByteBuffer(string: answer.text)) }
-    try await writer.end()
+    let hasBody = request.head.method != .HEAD && !answer.text.isEmpty
+    try await writer.end(hasBody ? ByteBuffer(string: answer.text) : nil)
   }
 
   // MARK: To the API
 
   private func forward() async throws -> Bool {
     let message = ClaudeRequest(
-      method: request.head.method, target: request.head.uri, headers: request.head.headers.withoutConnection,
-      body: request.body)
+      method: request.head.method, target: request.head.uri, headers: request.head.headers, body: request.body)
     do {
       return try await server.gateway.withResponse(to: message) { response in
-        server.metrics.answered(isMetered: message.isMetered, status: Int(response.status.code))
+        // Counted when the client has it: books keep nobody waiting.
+        defer { server.metrics.answered(isMetered: message.isMetered, status: Int(response.status.code)) }
         return try await relay(response)
       }
     } catch {
@@ -83,12 +83,22 @@ struct Exchange {
     } else {
       try await copy(response.body, to: writer)
     }
-    try await writer.end()
     return !isLast && (speaksChunks || response.headers.contains(name: "content-length"))
   }
 
+  /// Passes a body on and ends the answer: what has come together goes on together, in one write.
   private func copy(_ body: ClaudeBody, to writer: ResponseWriter) async throws {
-    while let chunk = try await body.next() { try await writer.write(chunk) }
+    var isEnded = false
+    if !body.isReady { writer.flush() }
+    while let chunk = try await body.next() {
+      isEnded = body.isAtEnd
+      if isEnded {
+        try await writer.end(chunk)
+      } else {
+        try await writer.write(chunk, flushing: !body.isReady)
+      }
+    }
+    if !isEnded { try await writer.end() }
   }
 
   private func head(_ response: ClaudeResponse) -> HTTPResponseHead {

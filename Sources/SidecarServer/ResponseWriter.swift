@@ -49,27 +49,40 @@ final class ResponseWriter: Sendable {
     state = Mutex(State(lastWrite: clock.now))
   }
 
-  /// Writes the head, together with a body that is there already. It isn't waited for: what comes after it is, and fails
-  /// if this did.
+  /// Writes the head; it goes out with what is written next, or by `flush`.
   func write(_ head: HTTPResponseHead) {
     channel.write(ResponsePart.head(head), promise: nil)
-    channel.eventLoop.execute { [channel] in channel.flush() }
   }
 
-  /// Writes a piece of the body and waits until it is with the network: upstream is read only as fast as that.
-  func write(_ chunk: ByteBuffer) async throws {
+  /// Sends what was written.
+  func flush() {
+    channel.flush()
+  }
+
+  /// Writes a piece of the body. Waits only while more is written than the network takes: upstream is read only as fast as
+  /// the client reads. Not flushed, it goes out with the next piece, which must be at hand.
+  func write(_ chunk: ByteBuffer, flushing: Bool) async throws {
+    put(chunk)
+    if !flushing, channel.isWritable { return }
+    channel.flush()
+    guard !channel.isWritable else { return }
+    // It is done when everything before it is.
+    try await channel.writeAndFlush(ResponsePart.body(ByteBuffer())).get()
+  }
+
+  /// Ends the answer, with the last piece of the body if there is one, and waits until all of it is with the network.
+  func end(_ chunk: ByteBuffer? = nil) async throws {
+    if let chunk { put(chunk) }
+    try await channel.writeAndFlush(ResponsePart.end(nil)).get()
+  }
+
+  private func put(_ chunk: ByteBuffer) {
     let now = clock.now
-    let written = state.withLock { state in
+    state.withLock { state in
       if isEventStream { chunk.withUnsafeReadableBytes { state.events.take($0) { _ in } } }
       state.lastWrite = now
-      return channel.writeAndFlush(ResponsePart.body(chunk))
+      channel.write(ResponsePart.body(chunk), promise: nil)
     }
-    try await written.get()
-  }
-
-  /// Ends the answer.
-  func end() async throws {
-    try await channel.writeAndFlush(ResponsePart.end(nil)).get()
   }
 
   /// Puts a ping in whenever nothing was written for `silence`, until the task is cancelled.

@@ -73,7 +73,10 @@ package final class SidecarServer: Sendable {
       .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
       .bind(host: configuration.host, port: configuration.port) { channel in
         channel.eventLoop.makeCompletedFuture {
-          try channel.pipeline.syncOperations.configureHTTPServerPipeline(withErrorHandling: true)
+          // Requests are taken one by one, so that nobody needs to stop the connection while one is answered; and headers
+          // come from a parser or from here.
+          try channel.pipeline.syncOperations.configureHTTPServerPipeline(
+            withPipeliningAssistance: false, withErrorHandling: true, withOutboundHeaderValidation: false)
           try channel.pipeline.syncOperations.addHandler(ResponsePartHandler())
           return try Connection(wrappingChannelSynchronously: channel)
         }

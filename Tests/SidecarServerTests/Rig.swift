@@ -1,4 +1,3 @@
-import AsyncHTTPClient
 import Logging
 import MockClaude
 import MockClaudeServer
@@ -91,11 +90,10 @@ struct Rig: Sendable {
     }
     let authority = shared ?? LocalAuthority(plan: plan, clock: clock)
     let metrics = SidecarMetrics(budgets: { authority.reports() })
-    let client = HTTPClient(
-      eventLoopGroup: MultiThreadedEventLoopGroup.singleton, configuration: ClaudeGateway.httpConfiguration)
+    let client = UpstreamClient(try UpstreamAddress(upstream))
     let pool = AgentPool(slots: 0, clock: clock)
     let gateway = ClaudeGateway(
-      configuration: .init(upstream: upstream, client: "test-\(ObjectIdentifier(records))", hold: hold),
+      configuration: .init(client: "test-\(ObjectIdentifier(records))", hold: hold),
       authority: authority, client: client, clock: clock,
       observe: { event in
         records.note(event)
@@ -115,7 +113,7 @@ struct Rig: Sendable {
       await group.waitForAll()
       return result
     }
-    try await client.shutdown()
+    await client.shutDown()
     return try result.get()
   }
 

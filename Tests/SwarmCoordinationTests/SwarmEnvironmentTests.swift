@@ -19,7 +19,7 @@ import Testing
   func alone() throws {
     let environment = try Self.read([:])
     #expect(environment.coordinator == nil && environment.link(readingToken: { _ in nil }) == nil)
-    #expect(environment.upstream == "https://api.anthropic.com" && environment.slots == nil)
+    #expect(environment.upstream.description == "https://api.anthropic.com" && environment.slots == nil)
     // What the downward API gives without a coordinator does no harm, and an empty value is none.
     #expect(try Self.read(["SWARMSCALE_NAMESPACE": "team", "SWARMSCALE_COORDINATOR": ""]).coordinator == nil)
   }
@@ -39,7 +39,7 @@ import Testing
     let identity = environment.identity(incarnation: "i")
     #expect(identity.client == "team/reviewer-1/i" && identity.fleetName == "team/reviewers")
     #expect(identity.uid == "u-1" && identity.kind == "review" && environment.slots == 4)
-    #expect(environment.upstream == "http://127.0.0.1:9")
+    #expect(environment.upstream.description == "http://127.0.0.1:9")
     let found = environment.link { "token of \($0)" }
     let link = try #require(found)
     #expect(link.host == "swarmscale.system.svc" && link.port == 8443)

@@ -106,11 +106,11 @@ struct Sidecar: Sendable {
       coordinator: {
         membership.link.map { SidecarMetrics.Coordinator(isConnected: $0.isConnected, counts: $0.counts) }
       })
-    let http = HTTPClient(
-      eventLoopGroup: HTTPClient.defaultEventLoopGroup, configuration: ClaudeGateway.httpConfiguration)
+    let http = HTTPClient(eventLoopGroup: HTTPClient.defaultEventLoopGroup)
+    let client = UpstreamClient(environment.upstream)
     let gateway = ClaudeGateway(
-      configuration: .init(upstream: environment.upstream, fleet: membership.fleet, client: membership.client),
-      authority: membership.authority, client: http, clock: clock,
+      configuration: .init(fleet: membership.fleet, client: membership.client),
+      authority: membership.authority, client: client, clock: clock,
       observe: { event in
         metrics.note(event)
         SidecarLog.write(event, to: logger)
@@ -131,6 +131,7 @@ struct Sidecar: Sendable {
         })
     } catch { outcome = .failure(error) }
     try await http.shutdown()
+    await client.shutDown()
     return try outcome.get()
   }
 

@@ -93,6 +93,6 @@ import Testing
     let identity = environment.identity(incarnation: "i")
     #expect(identity.client == "team/b/i" && identity.uid == "u" && identity.fleetName == "team/f")
     #expect(environment.coordinator?.description == "http://127.0.0.1:7" && environment.slots == 3)
-    #expect(environment.upstream == "http://u")
+    #expect(environment.upstream.description == "http://u")
   }
 }

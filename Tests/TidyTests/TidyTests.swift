@@ -47,13 +47,13 @@ import Testing
     "mock-claude": ["ArgumentParser", "MockClaudeCommand"],
     "SwarmCoordination": [
       "CoordinationProtocol", "GRPCCore", "GRPCNIOTransportHTTP2",
-      "AsyncHTTPClient", "Logging", "NIOCore", "NIOHTTP1", "RateBudget", "Glibc", "Musl", "Darwin",
+      "Logging", "NIOCore", "NIOHTTP1", "NIOPosix", "NIOSSL", "NIOTLS", "RateBudget", "Glibc", "Musl", "Darwin",
     ],
     "SidecarServer": [
       "Logging", "NIOCore", "NIOHTTP1", "NIOPosix", "Observability", "RateBudget", "SwarmCoordination",
     ],
     "SidecarCommand": [
-      "ArgumentParser", "AsyncHTTPClient", "Logging", "NIOCore", "NIOPosix", "Observability", "RateBudget",
+      "ArgumentParser", "Logging", "NIOCore", "NIOPosix", "Observability", "RateBudget",
       "SidecarServer", "SwarmCoordination", "UnixSignals", "YAML", "FoundationEssentials", "Foundation",
     ],
     "swarmscale-sidecar": ["ArgumentParser", "SidecarCommand"],

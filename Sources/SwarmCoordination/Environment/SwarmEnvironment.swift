@@ -59,7 +59,7 @@ package struct SwarmEnvironment: Hashable, Sendable {
   /// How many agents the worker runs at once; nil: not said.
   package var slots: Int?
   /// Where the API is.
-  package var upstream: String
+  package var upstream: UpstreamAddress
 
   /// Reads the variables. An empty one counts as not set.
   ///
@@ -94,7 +94,7 @@ package struct SwarmEnvironment: Hashable, Sendable {
     }
     serverName = value(Variable.serverName)
     slots = try Self.slots(value(Variable.slots))
-    upstream = try Self.upstream(value(Variable.upstream))
+    upstream = try UpstreamAddress(value(Variable.upstream) ?? Self.defaultUpstream)
   }
 
   private static func coordinator(_ text: String?) throws(SwarmConfigurationError) -> CoordinatorAddress? {
@@ -133,14 +133,6 @@ package struct SwarmEnvironment: Hashable, Sendable {
         Variable.slots, text, "a number from 1 to \(slotLimit) is needed: how many agents the worker runs at once")
     }
     return number
-  }
-
-  private static func upstream(_ text: String?) throws(SwarmConfigurationError) -> String {
-    guard let text else { return defaultUpstream }
-    guard text.hasPrefix("http://") || text.hasPrefix("https://") else {
-      throw SwarmConfigurationError(Variable.upstream, text, "a URL is needed, such as \(defaultUpstream)")
-    }
-    return text
   }
 
   // MARK: What follows

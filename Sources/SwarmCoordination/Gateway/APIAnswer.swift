@@ -15,7 +15,7 @@ enum APIAnswer {
     for (name, value) in headers { fields.add(name: name, value: value) }
     return ClaudeResponse(
       status: HTTPResponseStatus(statusCode: status), headers: fields, isEventStream: false,
-      body: ClaudeBody(ByteBuffer(string: text)))
+      body: ClaudeBody(nil, ready: [ByteBuffer(string: text)]))
   }
 
   /// 429 for a request that the budget doesn't admit.

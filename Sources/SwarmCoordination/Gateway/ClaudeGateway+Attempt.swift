@@ -1,4 +1,3 @@
-import AsyncHTTPClient
 import NIOCore
 import NIOHTTP1
 import RateBudget
@@ -32,11 +31,10 @@ extension ClaudeGateway {
       authority.release(admission)
       return .again
     }
-    observe(.admitted(group: call.group, waited: admission.grant.waited))
-    return try await send(&call, admission, permit)
+    return try await count(&call, admission, permit)
   }
 
-  private func send(_ call: inout Call, _ admission: Admission, _ permit: CircuitBreaker.Permit) async throws -> Step {
+  private func count(_ call: inout Call, _ admission: Admission, _ permit: CircuitBreaker.Permit) async throws -> Step {
     changeInFlight(by: 1)
     var isStreaming = false
     defer { if !isStreaming { changeInFlight(by: -1) } }
@@ -48,9 +46,12 @@ extension ClaudeGateway {
   private func exchange(
     _ call: inout Call, _ admission: Admission, _ permit: CircuitBreaker.Permit
   ) async throws -> Step {
-    let response: HTTPClientResponse
+    let response: UpstreamResponse
     do {
-      response = try await client.execute(upstreamRequest(call.request, metered: true), deadline: .distantFuture)
+      let exchange = send(call.request, metered: true)
+      // The books are kept while the request is on its way, where they keep nobody waiting.
+      observe(.admitted(group: call.group, waited: admission.grant.waited))
+      response = try await exchange.response()
     } catch {
       guard !Task.isCancelled else {
         breaker(call.kind.model) { $0.abandon(permit) }
@@ -60,7 +61,6 @@ extension ClaudeGateway {
       }
       return try await fail(&call, admission, permit, Failure(cause: .connection))
     }
-    observe(.answered(group: call.group, status: Int(response.status.code)))
     do {
       return try await handle(response, &call, admission, permit)
     } catch {
@@ -72,10 +72,12 @@ extension ClaudeGateway {
   }
 
   private func handle(
-    _ response: HTTPClientResponse, _ call: inout Call, _ admission: Admission, _ permit: CircuitBreaker.Permit
+    _ response: UpstreamResponse, _ call: inout Call, _ admission: Admission, _ permit: CircuitBreaker.Permit
   ) async throws -> Step {
-    switch Int(response.status.code) {
-    case 200..<300: return try await accept(response, &call, admission, permit)
+    let status = Int(response.status.code)
+    if (200..<300).contains(status) { return try await accept(response, &call, admission, permit) }
+    observe(.answered(group: call.group, status: status))
+    switch status {
     case 400, 402, 429: return try await refuse(response, &call, admission, permit)
     case 408, 500...599: return try await failed(response, &call, admission, permit)
     // A challenge of the network in front of the API is no answer of the API.
@@ -84,38 +86,44 @@ extension ClaudeGateway {
     default:
       breaker(call.kind.model) { $0.succeed() }
       settleNothing(response, admission, call)
-      return .answer(forward(response, ready: [], isOver: false, next: Self.reader(response), meter: nil))
+      return .answer(forward(response))
     }
   }
 
   // MARK: Answers that are passed on
 
   private func accept(
-    _ response: HTTPClientResponse, _ call: inout Call, _ admission: Admission, _ permit: CircuitBreaker.Permit
+    _ response: UpstreamResponse, _ call: inout Call, _ admission: Admission, _ permit: CircuitBreaker.Permit
   ) async throws -> Step {
-    let next = Self.reader(response)
     let isEvents = Self.isEventStream(response.headers) || (call.kind.isStream && !Self.isJSON(response.headers))
     var ready: [ByteBuffer] = []
     var isOver = false
     if isEvents {
       do {
-        let peek = try await Self.peek(next)
+        let peek = try await Self.peek(response.body)
         (ready, isOver) = (peek.chunks, peek.isOver)
         if let error = peek.errorType, Self.isTransient(error) {
+          observe(.answered(group: call.group, status: Int(response.status.code)))
           var failure = Failure(cause: .stream)
           failure.answer = Buffered(
             status: response.status, headers: response.headers.withoutConnection, chunks: ready, isEventStream: true)
           return try await fail(&call, admission, permit, failure)
         }
       } catch {
+        observe(.answered(group: call.group, status: Int(response.status.code)))
         if Task.isCancelled { throw CancellationError() }
         return try await fail(&call, admission, permit, Failure(cause: .connection))
       }
     }
-    authority.observe(rateHeaders(response.headers, call), of: admission)
     breaker(call.kind.model) { $0.succeed() }
     let meter = meter(for: call, admission, isEventStream: isEvents)
-    return .metered(forward(response, ready: ready, isOver: isOver, next: next, meter: meter, isEvents), meter)
+    let (authority, observe, group, isFast) = (authority, observe, call.group, call.isFast)
+    let (status, headers) = (Int(response.status.code), response.headers)
+    return .metered(
+      forward(response, ready: ready, isOver: isOver, isEventStream: isEvents, meter: meter) {
+        observe(.answered(group: group, status: status))
+        authority.observe(Self.rateHeaders(headers, isFast: isFast), of: admission)
+      }, meter)
   }
 
   private func meter(for call: Call, _ admission: Admission, isEventStream: Bool) -> ResponseMeter {
@@ -130,33 +138,32 @@ extension ClaudeGateway {
   }
 
   private func forward(
-    _ response: HTTPClientResponse, ready: [ByteBuffer], isOver: Bool, next: @escaping () async throws -> ByteBuffer?,
-    meter: ResponseMeter?, _ isEvents: Bool = false
+    _ response: UpstreamResponse, ready: [ByteBuffer] = [], isOver: Bool = false, isEventStream: Bool = false,
+    meter: ResponseMeter? = nil, afterFirst: (() -> Void)? = nil
   ) -> ClaudeResponse {
     ClaudeResponse(
-      status: response.status, headers: response.headers.withoutConnection, isEventStream: isEvents,
-      body: ClaudeBody(ready: ready, isOver: isOver, meter: meter, upstream: next))
+      status: response.status, headers: response.headers.withoutConnection, isEventStream: isEventStream,
+      body: ClaudeBody(isOver ? nil : response.body, ready: ready, meter: meter, afterFirst: afterFirst))
   }
 
   /// A request that upstream answered without making tokens: it counts as a request.
-  private func settleNothing(_ response: HTTPClientResponse, _ admission: Admission, _ call: Call) {
-    authority.observe(rateHeaders(response.headers, call), of: admission)
+  private func settleNothing(_ response: UpstreamResponse, _ admission: Admission, _ call: Call) {
+    authority.observe(Self.rateHeaders(response.headers, isFast: call.isFast), of: admission)
     authority.settle(admission, usage: Usage(input: 0, output: 0), isFinal: true)
   }
 
   // MARK: Answers that say no
 
   private func refuse(
-    _ response: HTTPClientResponse, _ call: inout Call, _ admission: Admission, _ permit: CircuitBreaker.Permit
+    _ response: UpstreamResponse, _ call: inout Call, _ admission: Admission, _ permit: CircuitBreaker.Permit
   ) async throws -> Step {
-    let next = Self.reader(response)
-    let (chunks, isOver) = try await Self.collect(next)
+    let (chunks, isOver) = try await Self.collect(response.body)
     breaker(call.kind.model) { $0.succeed() }
     let verdict = verdict(response, chunks)
-    let headers = rateHeaders(response.headers, call)
+    let headers = Self.rateHeaders(response.headers, isFast: call.isFast)
     if verdict == .settled {
       settleNothing(response, admission, call)
-      return .answer(forward(response, ready: chunks, isOver: isOver, next: next, meter: nil))
+      return .answer(forward(response, ready: chunks, isOver: isOver))
     }
     let buffered = Buffered(
       status: response.status, headers: response.headers.withoutConnection, chunks: chunks)
@@ -216,11 +223,11 @@ extension ClaudeGateway {
   }
 
   private func failed(
-    _ response: HTTPClientResponse, _ call: inout Call, _ admission: Admission, _ permit: CircuitBreaker.Permit
+    _ response: UpstreamResponse, _ call: inout Call, _ admission: Admission, _ permit: CircuitBreaker.Permit
   ) async throws -> Step {
     var failure = Failure(cause: .upstream)
     // A body that breaks off leaves the status to tell.
-    let chunks = (try? await Self.collect(Self.reader(response)))?.chunks ?? []
+    let chunks = (try? await Self.collect(response.body))?.chunks ?? []
     if Task.isCancelled { throw CancellationError() }
     failure.answer = Buffered(
       status: response.status, headers: response.headers.withoutConnection, chunks: chunks)
@@ -249,7 +256,7 @@ extension ClaudeGateway {
       return .answer(
         APIAnswer.error(
           502, type: "api_error",
-          message: "Swarmscale can't reach the API at \(configuration.upstream), or it breaks off before it answers."))
+          message: "Swarmscale can't reach the API at \(client.address), or it breaks off before it answers."))
     }
     observe(.retried(group: call.group, cause: failure.cause))
     try await clock.sleep(until: now + pause)

@@ -1,4 +1,3 @@
-import AsyncHTTPClient
 import NIOCore
 import NIOHTTP1
 import RateBudget
@@ -10,31 +9,50 @@ extension ClaudeGateway {
   /// Sends what the budget doesn't count, and passes its answer on.
   func pass(_ request: ClaudeRequest) async throws -> ClaudeResponse {
     do {
-      let response = try await client.execute(upstreamRequest(request, metered: false), deadline: .distantFuture)
+      let response = try await send(request, metered: false).response()
       return ClaudeResponse(
         status: response.status, headers: response.headers.withoutConnection,
         isEventStream: Self.isEventStream(response.headers),
-        body: ClaudeBody(ready: [], isOver: false, meter: nil, upstream: Self.reader(response)))
+        body: ClaudeBody(response.body))
     } catch {
       if Task.isCancelled { throw CancellationError() }
       return APIAnswer.error(
-        502, type: "api_error", message: "Swarmscale can't reach the API at \(configuration.upstream).")
+        502, type: "api_error", message: "Swarmscale can't reach the API at \(client.address).")
     }
   }
 
-  /// The request as it goes upstream: the client's bytes and headers. Only what is about the connection is left out, and
-  /// answers that must be measured are asked for without compression.
-  func upstreamRequest(_ request: ClaudeRequest, metered: Bool) -> HTTPClientRequest {
-    var upstream = HTTPClientRequest(url: configuration.upstream + request.target)
-    upstream.method = request.method
-    var headers = request.headers.withoutConnection
-    for name in ["host", "content-length", "expect"] { headers.remove(name: name) }
+  /// Sends a request upstream: the client's bytes and headers. Only what is about the connection is left out, and answers
+  /// that must be measured are asked for without compression.
+  func send(_ request: ClaudeRequest, metered: Bool) -> UpstreamExchange {
+    var headers = request.headers.withoutConnection(and: ["host", "content-length", "expect"])
+    headers.add(name: "host", value: client.address.authority)
+    if let body = request.body {
+      headers.add(name: "content-length", value: String(body.readableBytes))
+    } else if Self.hasUsuallyBody(request.method) {
+      headers.add(name: "content-length", value: "0")
+    }
     if metered, headers.contains(name: "accept-encoding") {
       headers.replaceOrAdd(name: "accept-encoding", value: "identity")
     }
-    upstream.headers = headers
-    if let body = request.body { upstream.body = .bytes(body) }
-    return upstream
+    let head = HTTPRequestHead(
+      version: .http1_1, method: request.method, uri: client.address.path + request.target, headers: headers)
+    return client.start(head, body: request.body, isRepeatable: metered || Self.isIdempotent(request.method))
+  }
+
+  /// Methods of which RFC 9110 wants a length to be told, even of a body that there isn't.
+  private static func hasUsuallyBody(_ method: HTTPMethod) -> Bool {
+    switch method {
+    case .GET, .HEAD, .DELETE, .CONNECT, .TRACE, .OPTIONS: false
+    default: true
+    }
+  }
+
+  /// Methods of which a second request changes nothing more (RFC 9110, 9.2.2).
+  private static func isIdempotent(_ method: HTTPMethod) -> Bool {
+    switch method {
+    case .GET, .HEAD, .OPTIONS, .TRACE, .PUT, .DELETE: true
+    default: false
+    }
   }
 
   // MARK: Headers
@@ -47,16 +65,16 @@ extension ClaudeGateway {
     headers.first(name: "content-type")?.lowercased().hasPrefix("application/json") == true
   }
 
-  func rateHeaders(_ headers: HTTPHeaders, _ call: Call) -> RateHeaders {
-    RateHeaders(isFast: call.isFast) { headers.first(name: $0) }
+  static func rateHeaders(_ headers: HTTPHeaders, isFast: Bool) -> RateHeaders {
+    RateHeaders(isFast: isFast) { headers.first(name: $0) }
   }
 
-  func retryAfter(_ response: HTTPClientResponse) -> Duration? {
+  func retryAfter(_ response: UpstreamResponse) -> Duration? {
     let date = response.headers.first(name: "date").flatMap(HeaderValue.instant)
     return response.headers.first(name: "retry-after").flatMap { HeaderValue.retryAfter($0, date: date) }
   }
 
-  func verdict(_ response: HTTPClientResponse, _ chunks: [ByteBuffer]) -> UpstreamVerdict {
+  func verdict(_ response: UpstreamResponse, _ chunks: [ByteBuffer]) -> UpstreamVerdict {
     var body = ByteBuffer()
     for chunk in chunks { body.writeImmutableBuffer(chunk) }
     let error = body.withUnsafeReadableBytes { ErrorBody($0) }
@@ -67,19 +85,14 @@ extension ClaudeGateway {
 
   // MARK: Bodies
 
-  static func reader(_ response: HTTPClientResponse) -> () async throws -> ByteBuffer? {
-    var iterator = response.body.makeAsyncIterator()
-    return { try await iterator.next(isolation: #isolation) }
-  }
-
   /// Reads an answer as far as it is read before anything goes to the client.
   static func collect(
-    _ next: () async throws -> ByteBuffer?
+    _ body: UpstreamBody
   ) async throws -> (chunks: [ByteBuffer], isOver: Bool) {
     var chunks: [ByteBuffer] = []
     var count = 0
     while count < largestError {
-      guard let chunk = try await next() else { return (chunks, true) }
+      guard let chunk = try await body.next() else { return (chunks, true) }
       chunks.append(chunk)
       count += chunk.readableBytes
     }
@@ -88,14 +101,14 @@ extension ClaudeGateway {
 
   /// Reads a stream up to its first event: upstream may still fail it, and until then it can be sent again.
   static func peek(
-    _ next: () async throws -> ByteBuffer?
+    _ body: UpstreamBody
   ) async throws -> (chunks: [ByteBuffer], isOver: Bool, errorType: String?) {
     var reader = EventStreamReader()
     var chunks: [ByteBuffer] = []
     var count = 0
     var first: EventStreamReader.Event?
     while first == nil, count < largestError {
-      guard let chunk = try await next() else { return (chunks, true, nil) }
+      guard let chunk = try await body.next() else { return (chunks, true, nil) }
       chunk.withUnsafeReadableBytes { bytes in reader.take(bytes) { first = first ?? $0 } }
       chunks.append(chunk)
       count += chunk.readableBytes

@@ -1,4 +1,3 @@
-package import AsyncHTTPClient
 import NIOCore
 import NIOHTTP1
 package import RateBudget
@@ -12,8 +11,6 @@ import Synchronization
 package final class ClaudeGateway: Sendable {
   /// How the gateway works.
   package struct Configuration: Sendable {
-    /// Where the API is, such as "https://api.anthropic.com"; a path in it is kept.
-    package var upstream: String
     /// The fleet whose share requests come out of.
     package var fleet: String
     /// The name of this process, unique among the budget's clients.
@@ -27,10 +24,9 @@ package final class ClaudeGateway: Sendable {
 
     /// Makes a configuration; without more arguments that of the design.
     package init(
-      upstream: String, fleet: String = "default", client: String = "local", hold: Duration = .seconds(300),
+      fleet: String = "default", client: String = "local", hold: Duration = .seconds(300),
       retries: RetryPolicy = RetryPolicy(), breaker: CircuitBreaker.Policy = CircuitBreaker.Policy()
     ) {
-      self.upstream = upstream.hasSuffix("/") ? String(upstream.dropLast()) : upstream
       self.fleet = fleet
       self.client = client
       self.hold = hold
@@ -68,7 +64,7 @@ package final class ClaudeGateway: Sendable {
   /// How it works.
   package let configuration: Configuration
   let authority: any BudgetAuthority
-  let client: HTTPClient
+  let client: UpstreamClient
   let clock: any CoordinationClock
   let observe: @Sendable (GatewayEvent) -> Void
   let onActivity: @Sendable () -> Void
@@ -77,7 +73,7 @@ package final class ClaudeGateway: Sendable {
   /// Makes a gateway; `client` must neither decompress nor follow redirects: `ClaudeGateway.httpConfiguration`.
   /// `onActivity` is called whenever `activity` may have changed; it must not wait.
   package init(
-    configuration: Configuration, authority: any BudgetAuthority, client: HTTPClient, clock: any CoordinationClock,
+    configuration: Configuration, authority: any BudgetAuthority, client: UpstreamClient, clock: any CoordinationClock,
     observe: @escaping @Sendable (GatewayEvent) -> Void = { _ in },
     onActivity: @escaping @Sendable () -> Void = {}
   ) {
@@ -87,19 +83,6 @@ package final class ClaudeGateway: Sendable {
     self.clock = clock
     self.observe = observe
     self.onActivity = onActivity
-  }
-
-  /// How the HTTP client must be set: HTTP/1.1, connections kept, nothing decoded, no redirects, no time limit but for
-  /// connecting: the gateway knows better.
-  package static var httpConfiguration: HTTPClient.Configuration {
-    var configuration = HTTPClient.Configuration(
-      redirectConfiguration: .disallow, timeout: .init(connect: .seconds(10)), decompression: .disabled)
-    configuration.httpVersion = .http1Only
-    // Held requests of many agents are open at once; the pool would queue what is above its limit.
-    configuration.connectionPool.concurrentHTTP1ConnectionsPerHostSoftLimit = 10_000
-    configuration.connectionPool.idleTimeout = .seconds(55)
-    configuration.connectionPool.retryConnectionEstablishment = false
-    return configuration
   }
 
   /// What it is doing now.
@@ -128,8 +111,10 @@ package final class ClaudeGateway: Sendable {
       case .again: continue
       case .answer(let response): return try await body(response)
       case .metered(let response, let meter):
+        let content = response.body
         defer {
           changeInFlight(by: -1)
+          content.close()
           meter.finish()
         }
         return try await body(response)
@@ -214,7 +199,7 @@ package final class ClaudeGateway: Sendable {
       headers.remove(name: "content-length")
       return ClaudeResponse(
         status: status, headers: headers, isEventStream: isEventStream,
-        body: ClaudeBody(ready: chunks, isOver: true, meter: nil, upstream: { nil }))
+        body: ClaudeBody(nil, ready: chunks))
     }
   }
 }

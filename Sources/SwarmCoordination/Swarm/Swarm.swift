@@ -1,4 +1,3 @@
-import AsyncHTTPClient
 import CoordinationProtocol
 import RateBudget
 
@@ -55,6 +54,7 @@ public final class Swarm: Sendable {
     adjusting: (inout LinkConfiguration) -> Void, _ body: (Swarm) async throws -> Result
   ) async throws -> Result {
     let environment = configuration.environment
+    let client = UpstreamClient(try UpstreamAddress(configuration.upstream))
     let pool = AgentPool(slots: configuration.slots, clock: clock)
     let membership: SwarmMembership
     if var link = environment.link(readingToken: ProcessFacts.token) {
@@ -65,18 +65,15 @@ public final class Swarm: Sendable {
     } else {
       membership = SwarmMembership(alone: BudgetPlan(), pool: pool, clock: clock, logger: configuration.logger)
     }
-    let client = HTTPClient(
-      eventLoopGroup: HTTPClient.defaultEventLoopGroup, configuration: ClaudeGateway.httpConfiguration)
     let gateway = ClaudeGateway(
-      configuration: .init(
-        upstream: configuration.upstream, fleet: membership.fleet, client: membership.client, hold: configuration.hold),
+      configuration: .init(fleet: membership.fleet, client: membership.client, hold: configuration.hold),
       authority: membership.authority, client: client, clock: clock, onActivity: { pool.noteActivity() })
     pool.follow { gateway.activity }
     let swarm = Swarm(
       agents: pool, claude: Claude(gateway: gateway, headers: configuration.headers), link: membership.link)
     let outcome: Swift.Result<Result, any Error>
     do { outcome = .success(try await membership.run { try await body(swarm) }) } catch { outcome = .failure(error) }
-    try await client.shutdown()
+    await client.shutDown()
     return try outcome.get()
   }
 }

@@ -25,7 +25,7 @@ public struct SwarmConfiguration: Sendable {
       if let variables { variables[name] } else { ProcessFacts.variable(name) }
     }
     environment = try SwarmEnvironment(reading: value, fileExists: ProcessFacts.fileExists)
-    upstream = environment.upstream
+    upstream = environment.upstream.description
     slots = environment.slots ?? 1
     hold = .seconds(300)
     headers = { value("ANTHROPIC_API_KEY").map { ["x-api-key": $0] } ?? [:] }
