@@ -410,6 +410,9 @@ let package = Package(
       dependencies: [
         "CoordinationProtocol", "RateBudget", "SwarmCoordination",
         .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOHTTP1", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+        .product(name: "NIOSSL", package: "swift-nio-ssl"),
       ]),
     .testTarget(
       name: "SidecarServerTests",

@@ -136,6 +136,9 @@ final class UpstreamExchange: Sendable {
     }
   }
 
+  /// How many bytes of the body are here that nobody has taken, and whether the connection is held back because of them.
+  var backlog: (bytes: Int, isPaused: Bool) { state.withLock { ($0.bytes, $0.isPaused) } }
+
   /// Cuts it off, if it isn't over: nobody wants the rest.
   func cancel() {
     end(with: CancellationError(), closing: true)
