@@ -52,7 +52,7 @@ final class ScriptedUpstream: Sendable {
   }
 
   private func serve(_ connection: Connection) async throws {
-    try await connection.executeThenClose { inbound, outbound in
+    try await connection.executeThenClose { inbound, _ in
       var bytes = ByteBuffer()
       for try await var piece in inbound {
         bytes.writeBuffer(&piece)
@@ -61,7 +61,8 @@ final class ScriptedUpstream: Sendable {
           received.append(request)
           return received.count - 1
         }
-        try await outbound.write(ByteBuffer(string: self.script(index, request)))
+        // All of it is with the network before the connection closes, however much it is.
+        try await connection.channel.writeAndFlush(ByteBuffer(string: self.script(index, request))).get()
         return
       }
     }

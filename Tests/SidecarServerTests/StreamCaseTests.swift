@@ -171,6 +171,25 @@ import Testing
     }
   }
 
+  @Test("Answers that are larger than what the network takes at once arrive whole", arguments: [true, false])
+  func largeAnswer(hasLength: Bool) async throws {
+    let size = 16 * 1024 * 1024
+    let length = hasLength ? "content-length: \(size)\r\n" : ""
+    let answer =
+      "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\nconnection: close\r\n\(length)\r\n"
+      + String(repeating: "z", count: size)
+    try await Rig.withScript(script: { _, _ in answer }) { rig, _ in
+      // The client reads nothing until upstream has answered.
+      let received = try await rig.exchange(Rig.request(body: Rig.message())) { text in
+        if text.isEmpty { await rig.until { rig.records.events.contains(.answered(group: "wide", status: 200)) } }
+        return false
+      }
+      #expect(received.utf8.reduce(0) { $0 + ($1 == UInt8(ascii: "z") ? 1 : 0) } == size)
+      #expect(received.contains("transfer-encoding: chunked") == !hasLength)
+      #expect(received.hasSuffix(hasLength ? "zz" : "zz\r\n0\r\n\r\n"))
+    }
+  }
+
   @Test("A body above 32 MiB is refused before it is read")
   func tooLarge() async throws {
     try await Rig.withScript(script: { _, _ in ScriptedUpstream.success }) { rig, upstream in

@@ -70,7 +70,7 @@ package final class ClaudeGateway: Sendable {
   let onActivity: @Sendable () -> Void
   let state = Mutex(State())
 
-  /// Makes a gateway; `client` must neither decompress nor follow redirects: `ClaudeGateway.httpConfiguration`.
+  /// Makes a gateway.
   /// `onActivity` is called whenever `activity` may have changed; it must not wait.
   package init(
     configuration: Configuration, authority: any BudgetAuthority, client: UpstreamClient, clock: any CoordinationClock,
