@@ -31,6 +31,7 @@ let package = Package(
     // Without its default traits: no swift-configuration, and FoundationEssentials instead of Foundation.
     .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0", traits: []),
     .package(url: "https://github.com/apple/swift-system", from: "1.8.0"),
+    // Tests only: a client of the sidecar.
     .package(url: "https://github.com/swift-server/async-http-client", from: "1.37.0"),
     .package(url: "https://github.com/swift-server/swift-service-lifecycle", from: "2.13.0"),
     // Without its default trait: no Foundation.
