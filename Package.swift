@@ -216,11 +216,24 @@ let package = Package(
         .product(name: "X509", package: "swift-certificates"),
       ]),
 
+    // MARK: Tasks (docs/task-queue.md)
+    .target(name: "TaskQueue"),
+    .target(
+      name: "TaskQueueServer",
+      dependencies: [
+        "KubernetesCore", "KubernetesRuntime", "TaskQueue",
+        .product(name: "Hummingbird", package: "hummingbird"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+      ]),
+    .target(name: "WorkloadTrace"),
+
     .target(
       name: "LocalMode",
       dependencies: [
         "KubernetesClient", "KubernetesConfiguration", "KubernetesCore", "KubernetesRuntime", "KubernetesYAML",
-        "LocalAPI", "LocalCluster", "ProcessNode",
+        "LocalAPI", "LocalCluster", "ProcessNode", "TaskQueue", "TaskQueueServer", "WorkloadTrace",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -374,6 +387,10 @@ let package = Package(
         "TestSupport",
         .product(name: "Logging", package: "swift-log"),
       ]),
+    .testTarget(name: "TaskQueueTests", dependencies: ["TaskQueue"]),
+    .testTarget(
+      name: "TaskQueueServerTests", dependencies: ["KubernetesCore", "TaskQueue", "TaskQueueServer", "TestSupport"]),
+    .testTarget(name: "WorkloadTraceTests", dependencies: ["WorkloadTrace"]),
     .testTarget(name: "LocalAPITests", dependencies: ["KubernetesCore", "KubernetesYAML", "LocalAPI"]),
     .testTarget(
       name: "StatusPageTests",

@@ -92,10 +92,17 @@ import Testing
       "ArgumentParser", "KubernetesCore", "KubernetesRuntime", "LocalAPI", "LocalCluster", "Logging",
       "ServiceLifecycle", "UnixSignals", "FoundationEssentials", "Foundation", "Glibc", "Musl", "Darwin",
     ],
+    "TaskQueue": [],
+    "TaskQueueServer": [
+      "Hummingbird", "KubernetesCore", "KubernetesRuntime", "Logging", "NIOCore", "ServiceLifecycle", "Synchronization",
+      "TaskQueue",
+    ],
+    "WorkloadTrace": [],
     "LocalMode": [
       "ArgumentParser", "KubernetesClient", "KubernetesConfiguration", "KubernetesCore", "KubernetesRuntime",
       "KubernetesYAML", "LocalAPI", "LocalCluster", "Logging", "ProcessNode", "ServiceLifecycle", "Synchronization",
-      "UnixSignals", "FoundationEssentials", "Foundation", "Glibc", "Musl", "Darwin",
+      "TaskQueue", "TaskQueueServer", "UnixSignals", "WorkloadTrace", "FoundationEssentials", "Foundation", "Glibc",
+      "Musl", "Darwin",
     ],
     "UserCommands": [
       "ArgumentParser", "ScalingAPI", "ScalingDecision", "HPAReference", "KubernetesCore", "KubernetesYAML", "YAML",
