@@ -289,6 +289,15 @@ let package = Package(
 
     // MARK: Examples (docs/library.md)
     .executableTarget(name: "example-worker", dependencies: ["SwarmCoordination"], path: "examples/worker"),
+    .executableTarget(
+      name: "example-local-worker",
+      dependencies: [
+        "SwarmCoordination",
+        .product(name: "AsyncHTTPClient", package: "async-http-client"),
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+      ],
+      path: "examples/local-worker"),
 
     // MARK: Benchmarks (Benchmarks/README.md)
     .executableTarget(
@@ -331,7 +340,10 @@ let package = Package(
       path: "Tests/ProcessNode/testbed"),
     .testTarget(
       name: "LocalModeTests",
-      dependencies: ["KubernetesCore", "LocalMode", .product(name: "Logging", package: "swift-log")]),
+      dependencies: [
+        "KubernetesCore", "LocalAPI", "LocalMode", "TaskQueue", "TaskQueueServer", "TestSupport", "WorkloadTrace",
+        .product(name: "Logging", package: "swift-log"),
+      ]),
     .testTarget(
       name: "ProcessNodeTests",
       dependencies: [
