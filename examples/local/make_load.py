@@ -18,7 +18,7 @@ def rate(second: int) -> float:
         return 8
     if second < 115:
         return 18
-    return max(3 * math.exp(-(second - 115) / 15), 0.5)
+    return max(4 * math.exp(-(second - 115) / 15), 2)
 
 
 def poisson(dice: random.Random, mean: float) -> int:
