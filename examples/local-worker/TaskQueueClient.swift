@@ -1,6 +1,7 @@
 import AsyncHTTPClient
 import Foundation
 import NIOCore
+import NIOHTTP1
 import SwarmCoordination
 
 /// The worker's side of the task queue, over its HTTP API (docs/task-queue.md).
@@ -90,7 +91,7 @@ struct TaskQueueClient: Sendable {
     request.body = .bytes(ByteBuffer(bytes: try JSONSerialization.data(withJSONObject: members)))
     do {
       let answer = try await HTTPClient.shared.execute(request, timeout: .seconds(30))
-      let body = Data(buffer: try await answer.body.collect(upTo: 16 << 20))
+      let body = Data(try await answer.body.collect(upTo: 16 << 20).readableBytesView)
       guard (200..<300).contains(answer.status.code) else {
         throw Failure(String(decoding: body, as: UTF8.self), isFinal: (400..<429).contains(answer.status.code))
       }
