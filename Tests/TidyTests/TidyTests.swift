@@ -170,7 +170,9 @@ import Testing
       for (number, line) in Self.lines(of: file).enumerated() {
         let code = line.components(separatedBy: "//").first ?? ""
         for rule in banned where code.contains(rule.pattern) {
-          if rule.pattern == "Task {", ["addTask {", "LeaderTask {", "NewTask {"].contains(where: code.contains) { continue }
+          if rule.pattern == "Task {", ["addTask {", "LeaderTask {", "NewTask {"].contains(where: code.contains) {
+            continue
+          }
           Issue.record("\(Self.name(of: file)):\(number + 1): \(rule.pattern): \(rule.why)")
         }
       }
