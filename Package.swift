@@ -218,11 +218,24 @@ let package = Package(
         .product(name: "X509", package: "swift-certificates"),
       ]),
 
+    // MARK: Tasks (docs/task-queue.md)
+    .target(name: "TaskQueue"),
+    .target(
+      name: "TaskQueueServer",
+      dependencies: [
+        "KubernetesCore", "KubernetesRuntime", "TaskQueue",
+        .product(name: "Hummingbird", package: "hummingbird"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+      ]),
+    .target(name: "WorkloadTrace"),
+
     .target(
       name: "LocalMode",
       dependencies: [
         "KubernetesClient", "KubernetesConfiguration", "KubernetesCore", "KubernetesRuntime", "KubernetesYAML",
-        "LocalAPI", "LocalCluster", "ProcessNode",
+        "LocalAPI", "LocalCluster", "ProcessNode", "TaskQueue", "TaskQueueServer", "WorkloadTrace",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -278,6 +291,16 @@ let package = Package(
 
     // MARK: Examples (docs/library.md)
     .executableTarget(name: "example-worker", dependencies: ["SwarmCoordination"], path: "examples/worker"),
+    .executableTarget(
+      name: "example-local-worker",
+      dependencies: [
+        "SwarmCoordination",
+        .product(name: "AsyncHTTPClient", package: "async-http-client"),
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOHTTP1", package: "swift-nio"),
+        .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+      ],
+      path: "examples/local-worker"),
 
     // MARK: Benchmarks (Benchmarks/README.md)
     .executableTarget(
@@ -320,7 +343,10 @@ let package = Package(
       path: "Tests/ProcessNode/testbed"),
     .testTarget(
       name: "LocalModeTests",
-      dependencies: ["KubernetesCore", "LocalMode", .product(name: "Logging", package: "swift-log")]),
+      dependencies: [
+        "KubernetesCore", "LocalAPI", "LocalMode", "TaskQueue", "TaskQueueServer", "TestSupport", "WorkloadTrace",
+        .product(name: "Logging", package: "swift-log"),
+      ]),
     .testTarget(
       name: "ProcessNodeTests",
       dependencies: [
@@ -376,6 +402,10 @@ let package = Package(
         "TestSupport",
         .product(name: "Logging", package: "swift-log"),
       ]),
+    .testTarget(name: "TaskQueueTests", dependencies: ["TaskQueue"]),
+    .testTarget(
+      name: "TaskQueueServerTests", dependencies: ["KubernetesCore", "TaskQueue", "TaskQueueServer", "TestSupport"]),
+    .testTarget(name: "WorkloadTraceTests", dependencies: ["WorkloadTrace"]),
     .testTarget(name: "LocalAPITests", dependencies: ["KubernetesCore", "KubernetesYAML", "LocalAPI"]),
     .testTarget(
       name: "StatusPageTests",

@@ -10,6 +10,7 @@ struct APIServer: Sendable {
   let configuration: LocalClusterConfiguration
   let logs: any ClusterLogSource
   let usage: any ClusterUsageSource
+  let external: any ClusterExternalSource
   let time: any TimeSource
 
   /// What may be asked without a token, as in Kubernetes.
@@ -49,6 +50,10 @@ struct APIServer: Sendable {
       guard case .document(let status, let document, _) = ClusterState.metricsDocument(for: metrics, measured: measured)
       else { return Self.text(500, "metrics without a document") }
       return Self.document(status, document)
+    case .external(let metrics):
+      let measured = await external.values(of: metrics.metric, matching: metrics.selector)
+      return Self.document(
+        200, ClusterState.externalDocument(for: metrics, measured: measured, at: time.wallNow))
     }
   }
 

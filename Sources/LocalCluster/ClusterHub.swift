@@ -21,7 +21,9 @@ final class ClusterHub: Sendable {
   /// Wakes whoever writes snapshots.
   let snapshots = Wakeup()
 
-  init(limits: ClusterState.Limits, snapshot: JSONValue?, time: any TimeSource) throws(LocalClusterError) {
+  init(
+    limits: ClusterState.Limits, snapshot: JSONValue?, externalMetrics: [String] = [], time: any TimeSource
+  ) throws(LocalClusterError) {
     var generator = SystemRandomNumberGenerator()
     var cluster = ClusterState(limits: limits, at: time.wallNow, using: &generator)
     if let snapshot {
@@ -31,6 +33,7 @@ final class ClusterHub: Sendable {
       }
       cluster = restored
     }
+    cluster.externalMetrics = externalMetrics
     shared = Mutex(Shared(cluster: cluster))
     self.time = time
   }

@@ -14,6 +14,7 @@ package struct LocalCluster: Service {
   private let configuration: LocalClusterConfiguration
   private let logs: any ClusterLogSource
   private let usage: any ClusterUsageSource
+  private let external: any ClusterExternalSource
   private let time: any TimeSource
   private let logger: Logger
   private let onListening: @Sendable (LocalClusterEndpoint) async -> Void
@@ -21,12 +22,14 @@ package struct LocalCluster: Service {
   /// Makes a cluster; `onListening` is told how to reach it once it accepts connections.
   package init(
     configuration: LocalClusterConfiguration = LocalClusterConfiguration(), logs: any ClusterLogSource = NoSources(),
-    usage: any ClusterUsageSource = NoSources(), time: any TimeSource, logger: Logger,
+    usage: any ClusterUsageSource = NoSources(), external: any ClusterExternalSource = NoSources(),
+    time: any TimeSource, logger: Logger,
     onListening: @escaping @Sendable (LocalClusterEndpoint) async -> Void = { _ in }
   ) {
     self.configuration = configuration
     self.logs = logs
     self.usage = usage
+    self.external = external
     self.time = time
     self.logger = logger
     self.onListening = onListening
@@ -40,9 +43,11 @@ package struct LocalCluster: Service {
     }
     let identity = try ServerIdentity(host: configuration.host)
     let snapshots = configuration.snapshotPath.map { SnapshotFile(path: $0, logger: logger) }
-    let hub = try ClusterHub(limits: configuration.limits, snapshot: try snapshots?.read(), time: time)
+    let hub = try ClusterHub(
+      limits: configuration.limits, snapshot: try snapshots?.read(), externalMetrics: external.names, time: time)
     let server = APIServer(
-      hub: hub, identity: identity, configuration: configuration, logs: logs, usage: usage, time: time)
+      hub: hub, identity: identity, configuration: configuration, logs: logs, usage: usage, external: external,
+      time: time)
     let application = Application(
       responder: CallbackResponder<BasicRequestContext> { request, _ in await server.respond(to: request) },
       server: try .tls(.http1(), tlsConfiguration: identity.tls),

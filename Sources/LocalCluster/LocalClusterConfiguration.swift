@@ -1,3 +1,4 @@
+package import KubernetesCore
 package import LocalAPI
 
 /// How a local cluster is set up.
@@ -77,8 +78,16 @@ package protocol ClusterUsageSource: Sendable {
   func nodeUsage() async -> [MeasuredNode]
 }
 
+/// Where the metrics of `external.metrics.k8s.io` come from.
+package protocol ClusterExternalSource: Sendable {
+  /// The names of the metrics, which don't change; with none the group isn't served.
+  var names: [String] { get }
+  /// The values of a metric; those that don't match may be among them.
+  func values(of metric: String, matching selector: Selector) async -> [MeasuredExternal]
+}
+
 /// No logs and no measurements, for a cluster without a node.
-package struct NoSources: ClusterLogSource, ClusterUsageSource {
+package struct NoSources: ClusterLogSource, ClusterUsageSource, ClusterExternalSource {
   /// Makes it.
   package init() {}
 
@@ -92,4 +101,7 @@ package struct NoSources: ClusterLogSource, ClusterUsageSource {
 
   package func podUsage() async -> [MeasuredPod] { [] }
   package func nodeUsage() async -> [MeasuredNode] { [] }
+
+  package var names: [String] { [] }
+  package func values(of metric: String, matching selector: Selector) async -> [MeasuredExternal] { [] }
 }

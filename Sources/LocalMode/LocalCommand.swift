@@ -8,7 +8,10 @@ import LocalCluster
 import Logging
 import ProcessNode
 import ServiceLifecycle
+import TaskQueue
+import TaskQueueServer
 import UnixSignals
+import WorkloadTrace
 
 #if canImport(FoundationEssentials)
   import FoundationEssentials
@@ -70,6 +73,21 @@ package struct LocalCommand: AsyncParsableCommand {
       valueName: "quantity"))
   package var cpu = "100"
 
+  @Option(
+    help: ArgumentHelp(
+      "A trace to replay against the fleet's queue: CSV with \(WorkloadTrace.header).", valueName: "file"))
+  package var load: String?
+
+  @Option(
+    help: ArgumentHelp("The queue that the load goes to. Default: the only fleet's name.", valueName: "name"))
+  package var queue: String?
+
+  @Option(help: ArgumentHelp("Seconds of the trace that pass in a second, such as 60 or 0.5.", valueName: "number"))
+  package var speed = "1"
+
+  @Option(help: ArgumentHelp("Percent of the trace's requests that are made, such as 10.", valueName: "percent"))
+  package var scaleLoad = "100"
+
   /// Makes the command.
   package init() {}
 
@@ -83,10 +101,18 @@ package struct LocalCommand: AsyncParsableCommand {
     } catch {
       throw ValidationError("--cpu \(error)")
     }
+    for (name, text) in [("--speed", speed), ("--scale-load", scaleLoad)] where WorkloadFactor(parsing: text) == nil {
+      throw ValidationError("\(name) \(text): a number above 0 and up to 1000000, such as 60 or 0.5")
+    }
+    guard load != nil || (queue == nil && speed == "1" && scaleLoad == "100") else {
+      throw ValidationError("--queue, --speed and --scale-load are about --load FILE, which is missing")
+    }
   }
 
   package func run() async throws {
     let objects = try files.flatMap(Self.read)
+    let engine = MemoryTaskEngine(time: SystemTimeSource())
+    let load = try replay(of: objects, engine)
     let folder = try Self.makeFolder()
     defer { try? FileManager.default.removeItem(atPath: folder) }
     let time = SystemTimeSource()
@@ -97,15 +123,22 @@ package struct LocalCommand: AsyncParsableCommand {
     var configuration = LocalClusterConfiguration()
     configuration.kubeconfigPath = pods.kubeconfig
     let cluster = LocalCluster(
-      configuration: configuration, logs: sources, usage: sources, time: time, logger: logger
+      configuration: configuration, logs: sources, usage: sources, external: QueueMetrics(engine: engine), time: time,
+      logger: logger
     ) { continuation.yield($0) }
+    let (taskPorts, portContinuation) = AsyncStream.makeStream(of: Int.self)
+    let tasks = TaskQueueServer(engine: engine, logger: logger) { portContinuation.yield($0) }
     let fleet = LocalFleet(
-      pods: pods, objects: objects, endpoints: endpoints, sources: sources, node: try node(in: folder),
-      upstream: upstream, begin: time.wallNow.secondsSinceEpoch, time: time, logger: logger)
-    // Services end in the order opposite to this: the node ends its pods while the API server is still there.
+      pods: pods, objects: objects, filesFolder: files.first.map(Self.folder), endpoints: endpoints, sources: sources,
+      node: try node(in: folder),
+      upstream: upstream, engine: engine, taskPorts: taskPorts, load: load, begin: time.wallNow.secondsSinceEpoch,
+      time: time, logger: logger)
+    // Services end in the order opposite to this: the node ends its pods while the API server is still there, and
+    // workers hand back or complete their tasks meanwhile.
     try await ServiceGroup(
       configuration: .init(
         services: [
+          .init(service: tasks, failureTerminationBehavior: .gracefullyShutdownGroup),
           .init(service: cluster, failureTerminationBehavior: .gracefullyShutdownGroup),
           .init(
             service: fleet, successTerminationBehavior: .gracefullyShutdownGroup,
@@ -126,6 +159,7 @@ package struct LocalCommand: AsyncParsableCommand {
       shutdownGrace: .seconds(20))
     node.environmentAllowList = [
       LocalFleet.coordinatorVariable, LocalFleet.upstreamVariable, LocalFleet.beginVariable,
+      LocalFleet.tasksVariable, LocalFleet.filesVariable,
     ]
     return node
   }
@@ -147,20 +181,52 @@ package struct LocalCommand: AsyncParsableCommand {
       coordinator: "127.0.0.1:\(try Self.freePort())", mock: mock)
   }
 
+  // MARK: Load
+
+  /// The load that the flags ask for; nil without one.
+  private func replay(of objects: [JSONValue], _ engine: MemoryTaskEngine) throws -> LoadReplay? {
+    guard let load, let speed = WorkloadFactor(parsing: speed), let scale = WorkloadFactor(parsing: scaleLoad) else {
+      return nil
+    }
+    let trace = try WorkloadTrace(parsing: Self.bytes(load), file: load)
+    let fleets = objects.filter { $0["kind"] == "SwarmAutoscaler" }
+      .compactMap { $0["metadata"]?["name"]?.stringValue }
+    guard let queue = queue ?? (fleets.count == 1 ? fleets[0] : nil) else {
+      throw LocalModeError(
+        "--load needs --queue NAME: the files have \(fleets.isEmpty ? "no fleet" : "the fleets \(fleets.joined(separator: ", "))")"
+      )
+    }
+    let schedule = WorkloadSchedule(trace, scale: scale.percent)
+    guard schedule.requests > 0 else {
+      throw LocalModeError("\(load): no request is left at --scale-load \(scaleLoad); use more of it")
+    }
+    return LoadReplay(
+      name: String(load.split(separator: "/").last ?? ""), queue: queue, schedule: schedule, speed: speed,
+      engine: engine, time: SystemTimeSource())
+  }
+
   // MARK: Files and ports
 
   private static func absolute(_ path: String) -> String {
     path.hasPrefix("/") ? path : "\(FileManager.default.currentDirectoryPath)/\(path)"
   }
 
-  private static func read(_ file: String) throws -> [JSONValue] {
-    let bytes: [UInt8]
+  /// The folder that a file is in.
+  private static func folder(of file: String) -> String {
+    "/" + absolute(file).split(separator: "/").dropLast().joined(separator: "/")
+  }
+
+  private static func bytes(_ file: String) throws -> [UInt8] {
     do {
-      bytes = [UInt8](try Data(contentsOf: URL(filePath: file)))
+      return [UInt8](try Data(contentsOf: URL(filePath: file)))
     } catch {
       throw LocalModeError(
         FileManager.default.fileExists(atPath: file) ? "\(file) can't be read: \(error)" : "\(file) doesn't exist")
     }
+  }
+
+  private static func read(_ file: String) throws -> [JSONValue] {
+    let bytes = try bytes(file)
     let (documents, problem) = YAMLDocument.read(bytes)
     if let problem { throw LocalModeError("\(file): \(problem)") }
     return documents.map(\.json)

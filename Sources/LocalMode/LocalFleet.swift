@@ -6,19 +6,31 @@ import LocalCluster
 import Logging
 import ProcessNode
 import ServiceLifecycle
+import TaskQueue
+import TaskQueueServer
 
 /// The node, the system's pods and the user's objects, once the API server is there; says what happens.
 struct LocalFleet: Service {
   static let coordinatorVariable = "SWARMSCALE_COORDINATOR"
   static let upstreamVariable = "ANTHROPIC_UPSTREAM"
   static let beginVariable = "SWARMSCALE_LOCAL_BEGIN"
+  static let tasksVariable = "SWARMSCALE_TASKS"
+  static let filesVariable = "SWARMSCALE_LOCAL_FILES"
 
   var pods: SystemPods
   var objects: [JSONValue]
+  /// The folder of the first file, so that manifests can name programs beside themselves; nil without files.
+  var filesFolder: String?
   var endpoints: AsyncStream<LocalClusterEndpoint>
   var sources: NodeSources
   var node: NodeConfiguration
   var upstream: String?
+  /// Where tasks are kept.
+  var engine: MemoryTaskEngine
+  /// The port of the queue's server, once it accepts.
+  var taskPorts: AsyncStream<Int>
+  /// The load that is replayed once the objects are there.
+  var load: LoadReplay?
   /// When local mode began, in seconds since 1970.
   var begin: Int64
   var time: any TimeSource
@@ -30,7 +42,14 @@ struct LocalFleet: Service {
       endpoint = first
       break
     }
-    guard let endpoint else { return }
+    var taskPort: Int?
+    for await first in taskPorts.cancelOnGracefulShutdown() {
+      taskPort = first
+      break
+    }
+    guard let endpoint, let taskPort else { return }
+    let tasks = "http://127.0.0.1:\(taskPort)"
+    let environment = environment(tasks: tasks)
     let configuration = try loadClusterConfiguration(explicitPath: pods.kubeconfig, context: nil, environment: [:])
     let transport = try CurlTransport(
       configuration: configuration,
@@ -45,6 +64,7 @@ struct LocalFleet: Service {
       kubeconfig:  \(pods.kubeconfig)
       page:        http://\(pods.listen)/
       Claude API:  \(upstream ?? "mock-claude at \(environment[Self.upstreamVariable] ?? "")")
+      task queue:  \(tasks)/v1/tasks
       """)
     try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask { try await node.run() }
@@ -61,13 +81,15 @@ struct LocalFleet: Service {
   }
 
   /// What containers get of this process's variables.
-  private var environment: [String: String] {
+  private func environment(tasks: String) -> [String: String] {
     var environment: [String: String] = [:]
     for name in ["HOME", "LANG", "TMPDIR"] { environment[name] = ProcessVariables.value(of: name) }
     // swarmscale-sidecar and its like are found without a path.
     environment["PATH"] = "\(pods.folder):\(ProcessVariables.value(of: "PATH") ?? "/usr/bin:/bin")"
     environment[Self.coordinatorVariable] = "http://\(pods.coordinator)"
     environment[Self.beginVariable] = "\(begin)"
+    environment[Self.tasksVariable] = tasks
+    environment[Self.filesVariable] = filesFolder
     environment[Self.upstreamVariable] = upstream ?? pods.mock.map { "http://127.0.0.1:\($0.port)" }
     return environment
   }
@@ -82,13 +104,21 @@ struct LocalFleet: Service {
         throw LocalModeError("object \(index + 1) of the files is refused: \(error.message)")
       }
     }
-    try await watch(client)
+    guard let load else { return try await watch(client) }
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      group.addTask { try await load.run() }
+      group.addTask { try await watch(client) }
+      // The load ends, watching doesn't; whichever fails ends the other.
+      defer { group.cancelAll() }
+      for try await _ in group {}
+    }
   }
 
   /// Tells what changes: in place on a terminal, otherwise by a line for each change.
   private func watch(_ client: APIClient) async throws {
     var shown: [String: String] = [:]
     var board = StatusBoard()
+    var report = LoadReport()
     let output = StatusOutput.standard
     defer { output.finish() }
     while true {
@@ -96,6 +126,16 @@ struct LocalFleet: Service {
       for (pod, line) in try await troubles(client) where shown[pod] != line {
         shown[pod] = line
         say("\(time.wallNow.rfc3339)  \(pod): \(line)")
+      }
+      var notes: [String] = []
+      if let load, let queue = try await engine.statistics(of: load.queue)[load.queue] {
+        let progress = load.progress
+        for line in report.lines(
+          load, progress, queue, isTerminal: output.isTerminal, now: time.monotonicNow)
+        {
+          say("\(time.wallNow.rfc3339)  \(line)")
+        }
+        notes = [LoadReport.note(load, progress, queue)]
       }
       let fleets = try await list("swarmautoscalers", client).compactMap(FleetStatus.init)
       guard output.isTerminal else {
@@ -105,7 +145,8 @@ struct LocalFleet: Service {
         }
         continue
       }
-      board.update(fleets: fleets, budgets: try await list("apibudgets", client).compactMap(BudgetStatus.init))
+      board.update(
+        fleets: fleets, budgets: try await list("apibudgets", client).compactMap(BudgetStatus.init), notes: notes)
       output.show(board)
     }
   }

@@ -71,6 +71,8 @@ package enum APIAnswer: Sendable {
   case log(LogRequest)
   /// Measured usage, which its source gives.
   case metrics(MetricsRequest)
+  /// Values of a metric from outside, which its source gives.
+  case external(ExternalMetricsRequest)
 }
 
 /// Which log a client asks for.

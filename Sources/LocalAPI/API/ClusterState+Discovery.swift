@@ -19,7 +19,8 @@ extension ClusterState {
           "serverAddressByClientCIDRs": [["clientCIDR": "0.0.0.0/0", "serverAddress": "127.0.0.1"]],
         ], warnings: [])
     case ("apis", 1):
-      let groups = catalog.groups.filter { !$0.isEmpty }.map(group)
+      let names = catalog.groups.filter { !$0.isEmpty } + (externalMetrics.isEmpty ? [] : [Self.externalGroup])
+      let groups = names.map(group)
       return .document(
         status: 200, ["kind": "APIGroupList", "apiVersion": "v1", "groups": .array(groups)], warnings: [])
     case ("apis", 2):
@@ -45,8 +46,8 @@ extension ClusterState {
     "compiler": "swiftc", "platform": "local-cluster",
   ]
 
-  private func group(_ name: String) -> JSONValue {
-    let version = catalog.types.first { $0.group == name }?.version ?? ""
+  func group(_ name: String) -> JSONValue {
+    let version = catalog.types.first { $0.group == name }?.version ?? Self.externalVersion
     let entry: JSONValue = ["groupVersion": .string("\(name)/\(version)"), "version": .string(version)]
     return ["name": .string(name), "versions": [entry], "preferredVersion": entry]
   }

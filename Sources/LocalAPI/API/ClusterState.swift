@@ -25,6 +25,8 @@ package struct ClusterState: Sendable {
   var tokens = IssuedTokens()
   /// The limits.
   let limits: Limits
+  /// The metrics that `external.metrics.k8s.io` has; empty: the group isn't served.
+  package var externalMetrics: [String] = []
   /// The types.
   let catalog = ResourceCatalog.shared
   /// What the controllers know between two steps.
@@ -139,6 +141,7 @@ package struct ClusterState: Sendable {
     guard ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"].contains(call.method) else {
       throw .methodNotAllowed(call.method)
     }
+    if isExternal(parts) { return try external(parts, call) }
     if call.method == "GET" || call.method == "HEAD", let fixed = try fixedAnswer(parts, call) { return fixed }
     let place = try Place(parts, catalog, call.path)
     guard place.type.group != "metrics.k8s.io" else { return try metrics(place, call) }

@@ -79,6 +79,20 @@ package struct MeasuredNode: Hashable, Sendable {
   }
 }
 
+/// One series of a metric from outside, as `external.metrics.k8s.io` tells it.
+package struct MeasuredExternal: Hashable, Sendable {
+  /// What the series is about, such as `queue: reviewers`.
+  package var labels: [String: String]
+  /// The value, in thousandths.
+  package var milliValue: Int64
+
+  /// States a value.
+  package init(labels: [String: String], milliValue: Int64) {
+    self.labels = labels
+    self.milliValue = milliValue
+  }
+}
+
 /// A duration as Go writes it, to the millisecond.
 private func measuredWindow(_ window: Duration) -> String {
   let milliseconds = max(window.nanosecondsClamped, 0) / 1_000_000

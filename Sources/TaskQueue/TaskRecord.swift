@@ -1,0 +1,114 @@
+/// What a client submits.
+package struct NewTask: Hashable, Sendable {
+  /// How urgent it is.
+  package var lane: TaskLane
+  /// What makes a second submission the same task; nil: each submission is a task of its own.
+  package var key: TaskKey?
+  /// What the worker gets: any bytes.
+  package var payload: [UInt8]
+  /// Attempts until it is a dead letter; nil: the queue's policy.
+  package var attempts: Int?
+  /// How long it is kept before it can be claimed; zero: at once.
+  package var delay: Duration
+
+  /// Describes a task.
+  package init(
+    lane: TaskLane = .normal, key: TaskKey? = nil, payload: [UInt8], attempts: Int? = nil, delay: Duration = .zero
+  ) {
+    self.lane = lane
+    self.key = key
+    self.payload = payload
+    self.attempts = attempts
+    self.delay = delay
+  }
+}
+
+/// Where a task stands.
+package enum TaskState: Hashable, Sendable {
+  /// Waits to be claimed. Exits: `leased`.
+  case ready
+  /// Waits for its time, by its own delay or after a failure. Exits: `ready`.
+  case delayed(until: Duration)
+  /// A worker has it. Exits: `done`, `ready` (released, lease run out), `delayed` (failed), `dead`.
+  case leased(worker: String, until: Duration)
+  /// Its result is committed. No exit.
+  case done(result: [UInt8])
+  /// Given up, with the reason. Exits: `ready` (retried), or it is discarded.
+  case dead(reason: String)
+
+  /// A state without what belongs to it.
+  package enum Name: String, Hashable, Sendable {
+    case ready, delayed, leased, done, dead
+  }
+
+  /// The state's name.
+  package var name: Name {
+    switch self {
+    case .ready: .ready
+    case .delayed: .delayed
+    case .leased: .leased
+    case .done: .done
+    case .dead: .dead
+    }
+  }
+}
+
+/// All that the queue knows of a task.
+package struct TaskRecord: Hashable, Sendable {
+  /// What was submitted; the payload is dropped when the task is done.
+  package var task: NewTask
+  /// Where it stands.
+  package var state: TaskState
+  /// When it was submitted, on the queue's clock.
+  package var submitted: Duration
+  /// Claims that count: those that weren't released.
+  package var attempts = 0
+  /// The fencing token of the last claim; 0 before the first.
+  package var epoch: UInt64 = 0
+  /// Why the last attempt failed; empty when none has.
+  package var lastFailure = ""
+  /// When the queue looks at the lease next; the lease may have been renewed since that was set.
+  var leaseEntry = Duration.zero
+}
+
+/// A task as a worker gets it.
+package struct ClaimedTask: Hashable, Sendable {
+  /// What to present at each further step.
+  package var ticket: TaskTicket
+  /// The lane it came from.
+  package var lane: TaskLane
+  /// The client's key.
+  package var key: TaskKey?
+  /// The bytes that were submitted.
+  package var payload: [UInt8]
+  /// Which attempt this is, from 1.
+  package var attempt: Int
+  /// How long it may be worked on without renewing the lease.
+  package var lease: Duration
+  /// How long it has been in the queue since it was submitted.
+  package var age: Duration
+}
+
+/// The answer to one submitted task.
+package struct Submission: Hashable, Sendable {
+  /// What the task is called.
+  package var id: TaskID
+  /// Whether the key was known: this is the task of then.
+  package var isDuplicate: Bool
+}
+
+/// The answer to a completion.
+package enum Completion: Hashable, Sendable {
+  /// This result is the task's one result.
+  case committed
+  /// The same claim has committed before, and that result stays: the client asks again after a lost answer.
+  case alreadyCommitted
+}
+
+/// The answer to a failure.
+package enum FailureOutcome: Hashable, Sendable {
+  /// It can be claimed again after a time.
+  case retried(after: Duration)
+  /// It is a dead letter now.
+  case dead
+}

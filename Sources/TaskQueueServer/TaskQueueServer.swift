@@ -1,0 +1,109 @@
+import Hummingbird
+import KubernetesCore
+package import Logging
+import NIOCore
+import ServiceLifecycle
+import TaskQueue
+
+/// What a request brings along: whether its client is still there.
+struct TaskRequestContext: RequestContext {
+  var coreContext: CoreRequestContextStorage
+  let channel: any Channel
+
+  init(source: ApplicationRequestContextSource) {
+    coreContext = .init(source: source)
+    channel = source.channel
+  }
+}
+
+/// Serves the tasks' API over HTTP/1.1 on loopback, without a token: whoever may run programs on this machine may use it.
+package struct TaskQueueServer: Service {
+  private let engine: MemoryTaskEngine
+  private let port: Int
+  private let logger: Logger
+  private let onListening: @Sendable (Int) async -> Void
+
+  /// Makes a server on 127.0.0.1 (port 0 picks a free one); `onListening` is told the port once it accepts.
+  package init(
+    engine: MemoryTaskEngine, port: Int = 0, logger: Logger,
+    onListening: @escaping @Sendable (Int) async -> Void = { _ in }
+  ) {
+    self.engine = engine
+    self.port = port
+    self.logger = logger
+    self.onListening = onListening
+  }
+
+  package func run() async throws {
+    let api = TaskAPI(engine: engine)
+    let onListening = self.onListening
+    let application = Application(
+      responder: CallbackResponder<TaskRequestContext> { request, context in
+        try await Self.respond(to: request, context, api)
+      },
+      configuration: .init(address: .hostname("127.0.0.1", port: port), serverName: nil),
+      onServerRunning: { channel in await onListening(channel.localAddress?.port ?? 0) },
+      logger: logger)
+    try await withGracefulShutdownHandler {
+      try await application.run()
+    } onGracefulShutdown: {
+      // Long polls end, else the server would wait for them.
+      engine.close()
+    }
+  }
+
+  private static func respond(
+    to request: Request, _ context: TaskRequestContext, _ api: TaskAPI
+  ) async throws -> Response {
+    // A page from elsewhere whose name is made to resolve to this machine still names itself.
+    let host = request.head.authority ?? ""
+    guard ["127.0.0.1", "localhost", "[::1]"].contains(where: { host == $0 || host.hasPrefix("\($0):") }) else {
+      return response(
+        TaskAPI.Answer(TaskAPIError(403, "forbidden", "the host is 127.0.0.1 or localhost, not \"\(host.prefix(60))\""))
+      )
+    }
+    var body: [UInt8] = []
+    do {
+      body = Array(try await request.body.collect(upTo: TaskAPI.bodyBytes).readableBytesView)
+    } catch {
+      var response = response(
+        TaskAPI.Answer(
+          TaskAPIError(
+            413, "request_too_large", "a body has at most \(TaskAPI.bodyBytes) bytes: submit fewer tasks at once")))
+      response.headers[.connection] = "close"
+      return response
+    }
+    let query = Dictionary(
+      request.uri.queryParameters.map { (String($0.key), String($0.value)) }, uniquingKeysWith: { first, _ in first })
+    let answer = try await api.respond(
+      method: request.method.rawValue, path: request.uri.path, query: query,
+      contentType: request.headers[.contentType] ?? "", body: body)
+    guard context.channel.isActive || answer.handedOut.isEmpty else {
+      await api.takeBack(answer.handedOut)
+      return response(TaskAPI.Answer(TaskAPIError(408, "timeout", "the client is gone")))
+    }
+    return response(answer) { await api.takeBack(answer.handedOut) }
+  }
+
+  /// The answer over HTTP; `onFailure` is called when it can't be written.
+  private static func response(
+    _ answer: TaskAPI.Answer, onFailure: @escaping @Sendable () async -> Void = {}
+  ) -> Response {
+    var text = answer.json.text
+    text.append(UInt8(ascii: "\n"))
+    var headers: HTTPFields = [.contentType: "application/json"]
+    if let seconds = answer.retryAfter { headers[.retryAfter] = "\(seconds)" }
+    let buffer = ByteBuffer(bytes: text)
+    return Response(
+      status: .init(code: answer.status), headers: headers,
+      body: ResponseBody(contentLength: text.count) { writer in
+        do {
+          try await writer.write(buffer)
+          try await writer.finish(nil)
+        } catch {
+          await onFailure()
+          throw error
+        }
+      })
+  }
+}
