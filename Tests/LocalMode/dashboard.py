@@ -21,9 +21,7 @@ MAY_BE_EMPTY = re.compile(r"condition.*== 1|rate\(swarmscale_scale_writes_total|
 class Prometheus:
     """A Prometheus that scrapes one address every second."""
 
-    def __init__(self, folder: Path, target: str, port: int) -> None:
-        program = subprocess.run(
-            [REPOSITORY / "scripts/lib/prometheus-binary"], check=True, stdout=subprocess.PIPE, text=True).stdout.strip()
+    def __init__(self, program: str, folder: Path, target: str, port: int) -> None:
         folder.mkdir()
         (folder / "prometheus.yml").write_text(
             f"global: {{scrape_interval: 1s}}\nscrape_configs: [{{job_name: swarmscale, static_configs: [{{targets: ['{target}']}}]}}]\n",

@@ -183,10 +183,15 @@ struct ManifestValidatorTests {
       .deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
     let files = ManifestFiles.expand([root.appendingPathComponent("examples").path])
     #expect(files.count > 3)
-    var validator = ManifestValidator()
-    for file in files { validator.check(try InputFile(file).all(), file: file) }
-    #expect(validator.checked > 3)
-    for finding in validator.findings where finding.severity != .note { Issue.record("\(finding.text)") }
+    var checked = 0
+    // Each by itself: some are alternatives of the same fleet.
+    for file in files {
+      var validator = ManifestValidator()
+      validator.check(try InputFile(file).all(), file: file)
+      checked += validator.checked
+      for finding in validator.findings where finding.severity != .note { Issue.record("\(finding.text)") }
+    }
+    #expect(checked > 3)
   }
 
   @Test("The summary counts objects, files and findings")
