@@ -467,6 +467,14 @@ let package = Package(
         .product(name: "NIOHTTP1", package: "swift-nio"),
       ]),
     .testTarget(
+      name: "DrainTests",
+      dependencies: [
+        "CoordinationProtocol", "Coordinator", "FleetCoordination", "KubernetesCore", "KubernetesRuntime", "LocalAPI",
+        "Observability", "RateBudget", "ScalingAPI", "ScalingController", "ScalingDecision", "ScalingObservation",
+        "SwarmCoordination", "TestSupport",
+        .product(name: "Logging", package: "swift-log"),
+      ]),
+    .testTarget(
       name: "UserCommandsTests",
       dependencies: [
         "UserCommands", "ScalingDecision", "ScalingAPI", "KubernetesCore", "KubernetesYAML", "TestSupport", "YAML",

@@ -29,6 +29,7 @@ package struct FleetSnapshot: Sendable {
     for name in activities.keys.sorted() {
       let backlog = fleets[name].flatMap(backlog)
       activities[name]?.backlog = backlog
+      activities[name]?.completedWork = fleets[name].map { Int64(clamping: $0.completed) }
     }
   }
 
@@ -56,11 +57,13 @@ package struct FleetSnapshot: Sendable {
     _ activity: CoordinationProtocol.WorkerActivity, drain: WorkerReport.Drain?, since: Timestamp
   ) -> DecisionActivity {
     // A request on its way is work, also where the worker doesn't say what it works on.
-    let works = activity.inFlight + activity.waiting > 0 ? 1 : 0
+    // One that drains has some left until it says that it hasn't: an agent in the middle of a tool has no request either.
+    let works = activity.inFlight + activity.waiting > 0 || drain?.answer == .accepted ? 1 : 0
     let inFlight = max(activity.busy, works)
     return DecisionActivity(
       inFlight: inFlight, slots: max(activity.slots, 1), oldestWorkAt: inFlight > 0 ? since - activity.oldestAge : nil,
-      isWaitingForAPI: activity.waiting > 0 && activity.inFlight == 0, drain: state(of: drain))
+      isWaitingForAPI: activity.waiting > 0 && activity.inFlight == 0, drain: state(of: drain),
+      unsavedSince: inFlight > 0 ? activity.unsavedAge.map { since - $0 } : nil)
   }
 
   private func state(of drain: WorkerReport.Drain?) -> DecisionActivity.Drain {

@@ -5,6 +5,9 @@ package enum ScalingGroup {
   /// The version served.
   package static let version = "v1alpha1"
 
+  /// The name of the container that embeds the worker side into a pod.
+  package static let sidecarContainer = "swarmscale-sidecar"
+
   /// Annotations by which people steer an autoscaler for a while.
   package enum Annotation {
     /// `"true"`: neither grow nor shrink.
@@ -33,6 +36,8 @@ package enum ScalingGroup {
     package static let contestedReplicas = "ContestedReplicas"
     /// Whether workers are finishing their work before they go.
     package static let draining = "Draining"
+    /// Whether a shrink may hit work.
+    package static let workExposed = "WorkExposed"
     /// Whether a fallback stands in for a failing metric.
     package static let fallback = "Fallback"
     /// Whether the spec can be used.

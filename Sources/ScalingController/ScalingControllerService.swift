@@ -120,6 +120,7 @@ package final class ScalingControllerService: Service {
       reports: reports, time: time)
     let targets = ScaleTargets(
       client: client, discovery: discovery, fieldManager: configuration.settings.fieldManager)
+    let features = ServerFeatures(client: client, time: time)
     let carrier = orders.map {
       FleetOrderCarrier(orders: $0, client: client, fieldManager: configuration.settings.fieldManager)
     }
@@ -127,8 +128,8 @@ package final class ScalingControllerService: Service {
     let memories = self.memories
     makeReconciler = { mayAct in
       AutoscalerReconciler(
-        settings: configuration.settings, lookup: lookup, targets: targets, collector: collector, reports: reports,
-        orders: carrier, memories: memories, reporter: reporter, time: time, mayAct: mayAct)
+        settings: configuration.settings, lookup: lookup, targets: targets, features: features, collector: collector,
+        reports: reports, orders: carrier, memories: memories, reporter: reporter, time: time, mayAct: mayAct)
     }
     registry.onRender { [weak self] registry in self?.refresh(registry) }
   }

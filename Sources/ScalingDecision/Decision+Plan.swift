@@ -11,7 +11,8 @@ extension Decision {
     // Growth only takes drain orders back, which nobody has where no worker reports.
     if writes, goal < current || census.isReporting {
       selection = VictimSelection(drain: spec.drain, now: input.now)
-        .select(input.workers, current: current, goal: goal)
+        .select(
+          input.workers, current: current, goal: goal, unseen: input.unseenWorkers, usage: usage(spec, input))
       explain(selection)
     }
     let next = goal > current ? goal : selection.replicas
@@ -28,11 +29,26 @@ extension Decision {
       contestThreshold: max(spec.limits.contestThreshold, 1))
   }
 
+  /// Each worker's CPU, by which those go that report no work; empty where it isn't measured or isn't needed.
+  private func usage(_ spec: DecisionSpec, _ input: DecisionInput) -> [String: Int64] {
+    guard goal < current, !census.isReporting, !spec.drain.expectsReports else { return [:] }
+    for index in spec.metrics.indices where index < input.readings.count {
+      guard case .resource(.cpu) = spec.metrics[index].source, case .workers(let row) = input.readings[index] else {
+        continue
+      }
+      return Dictionary(row.samples.map { ($0.worker, $0.milli) }, uniquingKeysWith: { first, _ in first })
+    }
+    return [:]
+  }
+
   private mutating func explain(_ selection: VictimSelection.Result) {
     note(deadline: selection.until?.milliseconds)
     if let worker = selection.timedOut { reasons.append(.drainTimedOut(worker: worker)) }
+    if let exposure = selection.exposure { reasons.append(.workExposed(exposure)) }
     guard goal < selection.replicas else { return }
     step = .drain
+    if selection.awaitsRollout { reasons.append(.rolloutInProgress) }
+    if selection.indistinct > 0 { reasons.append(.deletionCostIgnored(workers: selection.indistinct)) }
     reasons.append(.draining(busy: selection.busy, pending: selection.unconfirmed))
     if let shield = selection.shield { reasons.append(.shieldedByNotReady(worker: shield)) }
   }

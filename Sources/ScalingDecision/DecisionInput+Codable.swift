@@ -4,7 +4,7 @@ import KubernetesCore
 
 extension DecisionInput: Codable {
   private enum CodingKeys: String, CodingKey {
-    case now, specReplicas, statusReplicas, workers, readings, completedWork, foreignWriter, olderRival
+    case now, specReplicas, statusReplicas, workers, readings, completedWork, foreignWriter, olderRival, unseenWorkers
   }
 
   package init(from decoder: any Decoder) throws {
@@ -17,7 +17,8 @@ extension DecisionInput: Codable {
       readings: try container.decode([MetricReading].self, forKey: .readings),
       completedWork: try container.decodeIfPresent(Int64.self, forKey: .completedWork),
       foreignWriter: try container.decodeIfPresent(ForeignWriter.self, forKey: .foreignWriter),
-      olderRival: try container.decodeIfPresent(String.self, forKey: .olderRival))
+      olderRival: try container.decodeIfPresent(String.self, forKey: .olderRival),
+      unseenWorkers: try container.decodeIfPresent(Int.self, forKey: .unseenWorkers) ?? 0)
   }
 
   package func encode(to encoder: any Encoder) throws {
@@ -30,6 +31,7 @@ extension DecisionInput: Codable {
     try container.encodeIfPresent(completedWork, forKey: .completedWork)
     try container.encodeIfPresent(foreignWriter, forKey: .foreignWriter)
     try container.encodeIfPresent(olderRival, forKey: .olderRival)
+    if unseenWorkers != 0 { try container.encode(unseenWorkers, forKey: .unseenWorkers) }
   }
 }
 

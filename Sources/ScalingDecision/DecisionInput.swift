@@ -20,6 +20,8 @@ package struct DecisionInput: Hashable, Sendable {
   package var foreignWriter: ForeignWriter?
   /// An older autoscaler that names the same target: this one then decides nothing.
   package var olderRival: String?
+  /// How many workers report whose pods aren't known yet: the cache is behind.
+  package var unseenWorkers: Int
   /// `workers` and the per-worker readings joined by name, as numbers: what decisions compute with.
   private(set) var table: WorkerTable
 
@@ -27,7 +29,7 @@ package struct DecisionInput: Hashable, Sendable {
   package init(
     now: Timestamp, specReplicas: Int, statusReplicas: Int, workers: [WorkerObservation] = [],
     readings: [MetricReading] = [], completedWork: Int64? = nil, foreignWriter: ForeignWriter? = nil,
-    olderRival: String? = nil
+    olderRival: String? = nil, unseenWorkers: Int = 0
   ) {
     self.now = now
     self.specReplicas = specReplicas
@@ -38,6 +40,7 @@ package struct DecisionInput: Hashable, Sendable {
     self.completedWork = completedWork
     self.foreignWriter = foreignWriter
     self.olderRival = olderRival
+    self.unseenWorkers = unseenWorkers
   }
 }
 
@@ -111,12 +114,14 @@ package struct WorkerObservation: Hashable, Sendable, Codable {
   package var activity: WorkerActivity?
   /// The annotation `controller.kubernetes.io/pod-deletion-cost`; 0 when not set.
   package var deletionCost: Int32
+  /// What identifies the object that replaces the pod, such as its ReplicaSet; nil: there is none, or it isn't known.
+  package var owner: String?
 
   /// Makes an observation; without further arguments a running, scheduled pod with no `Ready` condition.
   package init(
     name: String, phase: Phase = .running, isDeleting: Bool = false, readiness: Readiness? = nil,
     createdAt: Timestamp, startedAt: Timestamp? = nil, isScheduled: Bool = true,
-    requests: WorkerRequests = WorkerRequests(), activity: WorkerActivity? = nil, deletionCost: Int32 = 0
+    requests: WorkerRequests = WorkerRequests(), activity: WorkerActivity? = nil, deletionCost: Int32 = 0, owner: String? = nil
   ) {
     self.name = name
     self.phase = phase
@@ -128,6 +133,7 @@ package struct WorkerObservation: Hashable, Sendable, Codable {
     self.requests = requests
     self.activity = activity
     self.deletionCost = deletionCost
+    self.owner = owner
   }
 
   /// Whether the pod still is, or will be, a worker: neither finished nor being deleted.
@@ -207,6 +213,8 @@ package struct WorkerActivity: Hashable, Sendable, Codable {
   package var slots: Int
   /// When the oldest piece was begun.
   package var oldestWorkAt: Timestamp?
+  /// Since when there is work that the worker's end would lose, where it keeps checkpoints; nil: since `oldestWorkAt`.
+  package var unsavedSince: Timestamp?
   /// Whether it stands still until the API budget grants a request.
   package var isWaitingForAPI: Bool
   /// How far a drain order has come.
@@ -214,15 +222,19 @@ package struct WorkerActivity: Hashable, Sendable, Codable {
 
   /// Makes a report.
   package init(
-    inFlight: Int, slots: Int = 1, oldestWorkAt: Timestamp? = nil, isWaitingForAPI: Bool = false, drain: Drain = .none
+    inFlight: Int, slots: Int = 1, oldestWorkAt: Timestamp? = nil, isWaitingForAPI: Bool = false, drain: Drain = .none,
+    unsavedSince: Timestamp? = nil
   ) {
     self.inFlight = inFlight
     self.slots = slots
     self.oldestWorkAt = oldestWorkAt
     self.isWaitingForAPI = isWaitingForAPI
     self.drain = drain
+    self.unsavedSince = unsavedSince
   }
 
+  /// Since when there is work that the worker's end would lose.
+  var lossSince: Timestamp? { unsavedSince ?? oldestWorkAt }
   /// Whether the worker has work that its removal would lose.
   package var isBusy: Bool { inFlight > 0 || isWaitingForAPI }
 }

@@ -293,13 +293,71 @@ package struct DrainSpec: Hashable, Sendable, Codable {
   package var timeout: Duration?
   /// Every worker embeds the library, so that one that reports nothing has lost contact and may be busy.
   package var expectsReports: Bool
+  /// By which order the target's controller gives up pods.
+  package var removal: RemovalOrder
+  /// Whether that controller goes by `controller.kubernetes.io/pod-deletion-cost` (Kubernetes 1.22 and later).
+  package var heedsDeletionCost: Bool
+
+  /// How long an order to drain stands at the worker, which takes work again afterwards: longer than anybody waits for it.
+  package var orderLifetime: Duration { (timeout ?? .seconds(86_400)) + VictimSelection.orderSlack }
 
   /// Makes a drain rule.
-  package init(strategy: Strategy = .idleFirst, timeout: Duration? = nil, expectsReports: Bool = false) {
+  package init(
+    strategy: Strategy = .idleFirst, timeout: Duration? = nil, expectsReports: Bool = false,
+    removal: RemovalOrder = .ranked, heedsDeletionCost: Bool = true
+  ) {
     self.strategy = strategy
     self.timeout = timeout
     self.expectsReports = expectsReports
+    self.removal = removal
+    self.heedsDeletionCost = heedsDeletionCost
   }
+}
+
+extension DrainSpec {
+  private enum CodingKeys: String, CodingKey { case strategy, timeout, expectsReports, removal, heedsDeletionCost }
+
+  /// Reads a rule; a decision log from before 0.2 says nothing of the target's controller.
+  package init(from decoder: any Decoder) throws {
+    let container = try decoder.container(keyedBy: CodingKeys.self)
+    self.init(
+      strategy: try container.decode(Strategy.self, forKey: .strategy),
+      timeout: try container.decodeIfPresent(Duration.self, forKey: .timeout),
+      expectsReports: try container.decode(Bool.self, forKey: .expectsReports),
+      removal: try container.decodeIfPresent(RemovalOrder.self, forKey: .removal) ?? .ranked,
+      heedsDeletionCost: try container.decodeIfPresent(Bool.self, forKey: .heedsDeletionCost) ?? true)
+  }
+}
+
+/// By which order a target's controller gives up pods when the count falls.
+package enum RemovalOrder: String, Hashable, Sendable, Codable {
+  /// As a ReplicaSet does: by assignment, phase, readiness and deletion cost.
+  case ranked = "Ranked"
+  /// As a StatefulSet does: the highest ordinal first.
+  case ordinal = "Ordinal"
+  /// Not known.
+  case unknown = "Unknown"
+
+  /// The order of a kind. Kinds whose documents promise it: Argo's Rollout works through ReplicaSets, OpenKruise's CloneSet and
+  /// advanced StatefulSet follow their models of `apps`.
+  package init(group: String, kind: String) {
+    self =
+      switch (group, kind) {
+      case ("apps", "Deployment"), ("apps", "ReplicaSet"), ("", "ReplicationController"), ("argoproj.io", "Rollout"),
+        ("apps.kruise.io", "CloneSet"):
+        .ranked
+      case ("apps", "StatefulSet"), ("apps.kruise.io", "StatefulSet"): .ordinal
+      default: .unknown
+      }
+  }
+}
+
+/// Why a shrink may hit work.
+package enum WorkExposure: String, Hashable, Sendable, Codable {
+  /// No worker reports its work.
+  case noReports
+  /// Nobody knows whom the target's controller removes.
+  case orderUnknown
 }
 
 /// What the annotations `swarmscale.dev/paused…` hold back.

@@ -11,6 +11,7 @@ package struct PlanCondition: Hashable, Sendable {
     case capacityLimited = "CapacityLimited"
     case contestedReplicas = "ContestedReplicas"
     case draining = "Draining"
+    case workExposed = "WorkExposed"
     case fallback = "Fallback"
   }
 
@@ -29,7 +30,7 @@ extension Plan {
   package var conditions: [PlanCondition] {
     [
       ableToScale, scalingActive, scalingLimited, apiBudgetLimited, capacityLimited, contestedReplicas, draining,
-      fallback,
+      workExposed, fallback,
     ]
   }
 
@@ -139,11 +140,26 @@ extension Plan {
 
   private var draining: PlanCondition {
     for reason in reasons {
-      if case .draining = reason {
+      switch reason {
+      case .rolloutInProgress:
+        return condition(.draining, true, "RolloutInProgress", words(for: reason) ?? "")
+      case .deletionCostIgnored:
+        return condition(.draining, true, "DeletionCostIgnored", words(for: reason) ?? "")
+      case .draining:
         return condition(.draining, true, "WorkersDrain", words(for: reason) ?? "")
+      default: continue
       }
     }
     return condition(.draining, false, "NoneDrains", "no worker is being drained")
+  }
+
+  private var workExposed: PlanCondition {
+    for reason in reasons {
+      guard case .workExposed(let exposure) = reason else { continue }
+      return condition(
+        .workExposed, true, exposure == .noReports ? "NoReports" : "RemovalOrderUnknown", words(for: reason) ?? "")
+    }
+    return condition(.workExposed, false, "WorkProtected", "no shrink hits work")
   }
 
   private var fallback: PlanCondition {

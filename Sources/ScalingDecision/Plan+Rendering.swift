@@ -110,7 +110,8 @@ extension Plan {
         + until.rfc3339
     case .rateLimited(let proposed, let limit, let until):
       "a policy limits \(proposed) to \(limit)\(until.map { " until \($0.rfc3339)" } ?? "")"
-    case .draining, .shieldedByNotReady, .drainTimedOut: drainWords(for: reason)
+    case .draining, .shieldedByNotReady, .drainTimedOut, .rolloutInProgress, .deletionCostIgnored, .workExposed:
+      drainWords(for: reason)
     case .foreignChange(let from, let to): "another writer\(writerName) changed \(from) to \(to)"
     case .contested(let changes, let until):
       "\(changes) changes by another writer\(writerName)\(until.map { ", next write at \($0.rfc3339)" } ?? "")"
@@ -125,6 +126,11 @@ extension Plan {
     case .shieldedByNotReady(let worker):
       "\(worker) is busy and not ready, and Kubernetes would remove it before any ready worker"
     case .drainTimedOut(let worker): "\(worker) ran out of time to drain"
+    case .rolloutInProgress: "a rollout is under way, and removes whom it likes: waiting for its end"
+    case .deletionCostIgnored(let workers):
+      "\(workers) drained but still ready: this Kubernetes (before 1.22) removes unready pods first and can't tell ready ones apart; give the sidecar's container a readiness probe on /readyz"
+    case .workExposed(.noReports): "no worker reports its work: those that use least CPU go first"
+    case .workExposed(.orderUnknown): "whom this kind of target removes isn't known: drained workers may stay, and busy ones go"
     default: nil
     }
   }

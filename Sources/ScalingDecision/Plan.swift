@@ -233,6 +233,12 @@ package enum Reason: Hashable, Sendable, Codable {
   case shieldedByNotReady(worker: String)
   /// A worker is removed although it has work: its drain has run out of time.
   case drainTimedOut(worker: String)
+  /// Pods of several ReplicaSets live: a write would be spread over them.
+  case rolloutInProgress
+  /// Drained workers wait to become unready, since the API server's controllers don't heed deletion costs.
+  case deletionCostIgnored(workers: Int)
+  /// The shrink may hit work.
+  case workExposed(WorkExposure)
   /// Another writer changed the count.
   case foreignChange(from: Int, to: Int)
   /// Another writer changes the count all the time; the next own write isn't made before `until`.

@@ -2,9 +2,13 @@ package import KubernetesCore
 
 /// Chooses who goes when a fleet shrinks, and how far the count may be written now without losing work.
 ///
-/// Kubernetes decides who is removed: unassigned pods first, then pending, unknown, not ready and ready ones, and the
-/// deletion cost only orders pods of the same of these tiers. So a write is safe only as far as everybody whom
-/// Kubernetes takes before is removable: one busy worker that isn't ready shields all ready ones.
+/// Kubernetes decides who is removed. A ReplicaSet gives up unassigned pods first, then pending, unknown, not ready and ready
+/// ones; from 1.22 on the deletion cost orders pods of the same of these tiers, before that nothing does that we could
+/// steer. A StatefulSet gives up the highest ordinal. So a write is safe only as far as everybody whom Kubernetes takes before
+/// is removable: one busy worker that isn't ready shields all ready ones, a busy one with a high ordinal all below it.
+///
+/// Pods beyond the count are those that an earlier write has given up, and that the cache still shows: they are nobody's to
+/// give up a second time, and their orders aren't taken back. docs/drain.md gives the guarantees.
 package struct VictimSelection {
   /// What comes of a shrink.
   package struct Result: Hashable, Sendable {
@@ -18,16 +22,27 @@ package struct VictimSelection {
     package var busy = 0
     /// Chosen workers that have none but haven't confirmed to take none.
     package var unconfirmed = 0
+    /// Chosen workers that could go, but that Kubernetes can't tell from others yet: they are still ready.
+    package var indistinct = 0
     /// The busy worker that shields others, if one does.
     package var shield: String?
     /// A worker that is removed although it has work.
     package var timedOut: String?
     /// When the first drain runs out of time.
     package var until: Timestamp?
+    /// Whether nothing is removed because a rollout is under way.
+    package var awaitsRollout = false
+    /// Whether work may be lost, and why.
+    package var exposure: WorkExposure?
   }
 
   /// The deletion cost of workers that are to go.
   package static let victimCost: Int32 = -1000
+  /// How many victims are marked by one plan at most; the others go with the next ones.
+  package static let markLimit = 100
+  /// How much longer than its time a drained worker keeps to its order: who gave it must know that time is over before the
+  /// worker takes work again.
+  package static let orderSlack = Duration.seconds(60)
 
   /// The rule of the spec.
   let drain: DrainSpec
@@ -41,7 +56,7 @@ package struct VictimSelection {
   }
 
   /// How far a worker is from being removable; lower goes first.
-  private enum Standing: Int, Comparable {
+  enum Standing: Int, Comparable {
     /// Has never run.
     case free
     /// Has confirmed to take no work, and has none.
@@ -61,39 +76,67 @@ package struct VictimSelection {
     var isRemovable: Bool { self <= .timedOut }
   }
 
-  private struct Candidate {
+  /// A worker that could go.
+  struct Candidate {
     var index: Int
     var tier: Int
     var standing: Standing
     var inFlight: Int
-    var oldestWorkAt: Timestamp
+    /// Small values go first: of workers that may finish those who have worked longest, since they are likely to finish
+    /// first; of those whose work is given up those who have worked shortest, since that loses least.
+    var age: Int64
+    /// Its ordinal in a StatefulSet; -1 without.
+    var ordinal: Int
   }
 
   /// Chooses for a shrink from `current` to `goal`; `goal ≥ current` only takes drain orders back.
-  package func select(_ workers: [WorkerObservation], current: Int, goal: Int) -> Result {
+  ///
+  /// - Parameters:
+  ///   - unseen: how many workers report whose pods aren't known yet, so that they can't count as not yet born.
+  ///   - usage: a measure of each worker's use by name, by which those go that report no work; empty: none.
+  package func select(
+    _ workers: [WorkerObservation], current: Int, goal: Int, unseen: Int = 0, usage: [String: Int64] = [:]
+  ) -> Result {
     var result = Result(replicas: current)
-    guard goal < current else {
-      for index in workers.indices {
-        guard let activity = workers[index].activity, activity.drain != .none, workers[index].isAlive else { continue }
-        result.orders.append(.undrain(worker: workers[index].name))
-      }
+    guard drain.strategy == .idleFirst else {
+      result.replicas = min(goal, current)
       return result
     }
     // Where nobody reports work, Kubernetes' own choice (spread over nodes, youngest first) is as good as any.
     let isReporting =
       drain.expectsReports || workers.indices.contains { workers[$0].activity != nil && workers[$0].isAlive }
-    guard drain.strategy == .idleFirst, isReporting else {
-      result.replicas = goal
+    guard isReporting else {
+      if goal < current { selectByUsage(workers, current: current, goal: goal, usage, &result) }
       return result
     }
     let candidates = candidates(workers)
-    // Pods that don't exist yet go first: they are the difference between the count and those alive.
-    let unborn = min(max(current - candidates.count, 0), current - goal)
-    let chosen = min(current - goal - unborn, candidates.count)
-    result.replicas = current - unborn
-    addOrders(workers, candidates, chosen, &result)
-    let removable = removableCount(workers, candidates, chosen, &result)
-    result.replicas -= removable.count
+    // What an earlier write has given up, and what has not been born yet.
+    let surplus = max(candidates.count - current, 0)
+    let unborn = max(current - candidates.count - max(unseen, 0), 0)
+    guard goal < current else {
+      takeBack(workers, candidates.dropFirst(surplus), &result)
+      return result
+    }
+    if drain.removal == .ranked, isRollingOut(workers) {
+      // The rollout removes, and a write would be spread over all its sets: who goes isn't ours to say.
+      result.awaitsRollout = true
+      for candidate in candidates.dropFirst(surplus).prefix(max(current - goal, 0)) {
+        count(workers[candidate.index], candidate.standing, &result)
+      }
+      return result
+    }
+    if drain.removal == .ordinal, candidates.allSatisfy({ $0.ordinal >= 0 }) {
+      selectByOrdinal(workers, candidates, current: current, goal: goal, isComplete: unseen <= 0, &result)
+      return result
+    }
+    if drain.removal == .unknown { result.exposure = .orderUnknown }
+    let spared = min(unborn, current - goal)
+    let chosen = min(current - goal - spared + surplus, candidates.count)
+    result.replicas = current - spared
+    addOrders(workers, candidates, chosen, spared: surplus, &result)
+    let removable = removablePlaces(workers, candidates, chosen, surplus, &result)
+    guard removable.count > surplus else { return result }
+    result.replicas -= removable.count - surplus
     addVictims(workers, candidates, removable, &result)
     return result
   }
@@ -102,16 +145,22 @@ package struct VictimSelection {
     var candidates: [Candidate] = []
     candidates.reserveCapacity(workers.count)
     for (index, worker) in workers.enumerated() where worker.isAlive {
+      let standing = standing(worker)
+      let since = (worker.activity?.lossSince ?? now).nanosecondsSinceEpoch
       candidates.append(
         Candidate(
-          index: index, tier: tier(worker), standing: standing(worker),
-          inFlight: worker.activity?.inFlight ?? 0,
-          oldestWorkAt: worker.activity?.oldestWorkAt ?? now))
+          index: index, tier: tier(worker), standing: standing, inFlight: worker.activity?.inFlight ?? 0,
+          age: standing == .timedOut ? 0 - max(since, -.max) : since,
+          ordinal: drain.removal == .ordinal ? Self.ordinal(worker.name) : -1))
     }
-    // Those who have worked longest are likely to finish first; names break ties, so that the order is total.
-    candidates.sort {
-      ($0.tier, $0.standing.rawValue, $0.inFlight, $0.oldestWorkAt, $0.index)
-        < ($1.tier, $1.standing.rawValue, $1.inFlight, $1.oldestWorkAt, $1.index)
+    if drain.removal == .ordinal {
+      candidates.sort { ($0.ordinal, $0.index) > ($1.ordinal, $1.index) }
+    } else {
+      // Places break ties, so that the order is total.
+      candidates.sort {
+        ($0.tier, $0.standing.rawValue, $0.inFlight, $0.age, $0.index)
+          < ($1.tier, $1.standing.rawValue, $1.inFlight, $1.age, $1.index)
+      }
     }
     return candidates
   }
@@ -136,7 +185,7 @@ package struct VictimSelection {
       if hasTimedOut(since) { return .timedOut }
       return activity.isBusy ? .draining : .idle
     case .acknowledged(let since):
-      if !activity.isBusy { return .drained }
+      if !activity.isBusy { return isExpiring(since) ? .idle : .drained }
       return hasTimedOut(since) ? .timedOut : .draining
     }
   }
@@ -145,53 +194,86 @@ package struct VictimSelection {
     drain.timeout.map { now >= since + $0 } ?? false
   }
 
-  private func addOrders(
-    _ workers: [WorkerObservation], _ candidates: [Candidate], _ chosen: Int, _ result: inout Result
+  /// Whether the worker may soon hold its order for over, and take work again.
+  private func isExpiring(_ since: Timestamp) -> Bool { now >= since + drain.orderLifetime - Self.orderSlack / 2 }
+
+  /// Whether pods of several owners live: a Deployment replaces one ReplicaSet by another.
+  private func isRollingOut(_ workers: [WorkerObservation]) -> Bool {
+    var first: String?
+    for worker in workers where worker.isAlive {
+      guard let owner = worker.owner else { continue }
+      if let first, first != owner { return true }
+      first = owner
+    }
+    return false
+  }
+
+  // MARK: Orders
+
+  /// Takes the orders of `candidates` back, and the marks with them.
+  private func takeBack(
+    _ workers: [WorkerObservation], _ candidates: some Sequence<Candidate>, _ result: inout Result
   ) {
-    for (place, candidate) in candidates.enumerated() {
+    for candidate in candidates {
       let worker = workers[candidate.index]
-      guard let activity = worker.activity else {
-        if place < chosen, candidate.standing == .silent { result.busy += 1 }
-        continue
+      guard let activity = worker.activity, activity.drain != .none else { continue }
+      if worker.deletionCost <= Self.victimCost, drain.heedsDeletionCost {
+        result.orders.append(.setDeletionCost(worker: worker.name, cost: 0))
       }
-      guard place < chosen else {
-        if activity.drain != .none { result.orders.append(.undrain(worker: worker.name)) }
-        continue
+      result.orders.append(.undrain(worker: worker.name))
+    }
+  }
+
+  /// Orders the first `chosen` candidates to drain, and the others back to work; the first `spared` are on their way out.
+  func addOrders(
+    _ workers: [WorkerObservation], _ candidates: [Candidate], _ chosen: Int, spared: Int, _ result: inout Result
+  ) {
+    takeBack(workers, candidates.dropFirst(max(chosen, spared)), &result)
+    for candidate in candidates.prefix(chosen).dropFirst(spared) {
+      let worker = workers[candidate.index]
+      count(worker, candidate.standing, &result)
+      guard let activity = worker.activity else { continue }
+      var since = now
+      switch activity.drain {
+      case .none: result.orders.append(.drain(worker: worker.name))
+      case .ordered(let begun): since = begun
+      case .acknowledged(let begun):
+        since = begun
+        if candidate.standing == .idle { result.orders.append(.drain(worker: worker.name)) }
       }
-      if activity.drain == .none { result.orders.append(.drain(worker: worker.name)) }
-      if candidate.standing.isRemovable { continue }
-      if activity.isBusy { result.busy += 1 } else { result.unconfirmed += 1 }
-      if let timeout = drain.timeout {
-        let since: Timestamp =
-          switch activity.drain {
-          case .none: now
-          case .ordered(let since), .acknowledged(let since): since
-          }
+      if let timeout = drain.timeout, !candidate.standing.isRemovable {
         result.until = min(result.until ?? (since + timeout), since + timeout)
       }
     }
   }
 
+  private func count(_ worker: WorkerObservation, _ standing: Standing, _ result: inout Result) {
+    guard !standing.isRemovable else { return }
+    if worker.activity?.isBusy ?? true { result.busy += 1 } else { result.unconfirmed += 1 }
+  }
+
+  // MARK: Victims
+
   /// The places of those who can go now: up to and including the first tier that somebody shields.
-  private func removableCount(
-    _ workers: [WorkerObservation], _ candidates: [Candidate], _ chosen: Int, _ result: inout Result
+  private func removablePlaces(
+    _ workers: [WorkerObservation], _ candidates: [Candidate], _ chosen: Int, _ surplus: Int, _ result: inout Result
   ) -> [Int] {
+    guard drain.heedsDeletionCost else { return indistinctPlaces(workers, candidates, chosen, surplus, &result) }
     var removable: [Int] = []
     var shieldedTier: Int?
     for place in 0..<chosen {
       let candidate = candidates[place]
       if let shieldedTier, candidate.tier > shieldedTier {
-        if candidates[place].standing.isRemovable, result.shield == nil {
+        if candidate.standing.isRemovable, result.shield == nil {
           result.shield = candidates.prefix(chosen).first { $0.tier == shieldedTier && !$0.standing.isRemovable }
             .map { workers[$0.index].name }
         }
         continue
       }
       if candidate.standing.isRemovable {
+        guard removable.count < surplus + Self.markLimit else { break }
         removable.append(place)
-        if candidate.standing == .timedOut, result.timedOut == nil {
-          result.timedOut = workers[candidate.index].name
-        }
+        note(candidate, workers, &result)
       } else {
         shieldedTier = shieldedTier ?? candidate.tier
       }
@@ -199,16 +281,45 @@ package struct VictimSelection {
     return removable
   }
 
+  private func note(_ candidate: Candidate, _ workers: [WorkerObservation], _ result: inout Result) {
+    if candidate.standing == .timedOut, result.timedOut == nil { result.timedOut = workers[candidate.index].name }
+  }
+
+  /// The same where nothing orders the pods of a tier: then all of it must be removable, also who isn't chosen.
+  private func indistinctPlaces(
+    _ workers: [WorkerObservation], _ candidates: [Candidate], _ chosen: Int, _ surplus: Int, _ result: inout Result
+  ) -> [Int] {
+    var removable: [Int] = []
+    var place = 0
+    while place < chosen {
+      let tier = candidates[place].tier
+      let end = candidates[place...].firstIndex { $0.tier != tier } ?? candidates.count
+      if let shield = candidates[place..<end].first(where: { !$0.standing.isRemovable }) {
+        // Drained workers leave the tier as soon as their probe fails.
+        let waiting = candidates[max(place, surplus)..<max(min(end, chosen), max(place, surplus))]
+        result.indistinct += waiting.count { $0.standing.isRemovable }
+        if tier < 4 { result.shield = workers[shield.index].name }
+        break
+      }
+      for next in place..<min(end, chosen) {
+        removable.append(next)
+        note(candidates[next], workers, &result)
+      }
+      place = end
+    }
+    return removable
+  }
+
   private func addVictims(
     _ workers: [WorkerObservation], _ candidates: [Candidate], _ removable: [Int], _ result: inout Result
   ) {
-    guard !removable.isEmpty else { return }
     var isVictim = [Bool](repeating: false, count: candidates.count)
     for place in removable { isVictim[place] = true }
     for (place, candidate) in candidates.enumerated() {
       let worker = workers[candidate.index]
+      if isVictim[place] { result.victims.append(worker.name) }
+      guard drain.heedsDeletionCost else { continue }
       if isVictim[place] {
-        result.victims.append(worker.name)
         if worker.deletionCost > Self.victimCost {
           result.orders.append(.setDeletionCost(worker: worker.name, cost: Self.victimCost))
         }

@@ -26,6 +26,8 @@ package struct FleetActivityReport: Hashable, Sendable {
   package var workers: [String: Worker]
   /// Their work in sum; nil where they report none.
   package var backlog: BacklogReport?
+  /// The pieces of work that they have finished since some fixed moment; nil: not known.
+  package var completedWork: Int64?
   /// Whether every worker of this fleet reports, so that one without a report has lost contact, not its work.
   ///
   /// A fleet without the embedded library must not be held up by workers that never say anything.
@@ -36,6 +38,17 @@ package struct FleetActivityReport: Hashable, Sendable {
     self.workers = workers
     self.backlog = backlog
     self.expectsReports = expectsReports
+  }
+
+  /// How long a report counts as one that was made just now.
+  private static let recent = Duration.seconds(5)
+
+  /// How many workers report now whose pods aren't among `pods`.
+  package func unseenWorkers(among pods: [Pod], now: Timestamp) -> Int {
+    guard workers.values.contains(where: { !$0.uid.isEmpty }) else { return 0 }
+    var uids = Set(pods.map(\.uid))
+    uids.insert("")
+    return workers.values.count { !uids.contains($0.uid) && now - $0.at <= Self.recent }
   }
 
   /// What the worker in `pod` does; nil when it hasn't said, or not within `freshness` of `now`.

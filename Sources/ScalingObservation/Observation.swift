@@ -36,7 +36,9 @@ package enum Observation {
     }
     return DecisionInput(
       now: now, specReplicas: specReplicas, statusReplicas: statusReplicas, workers: workers,
-      readings: settled(readings, metrics, workers, now), foreignWriter: foreignWriter, olderRival: olderRival)
+      readings: settled(readings, metrics, workers, now), completedWork: reports?.completedWork,
+      foreignWriter: foreignWriter, olderRival: olderRival,
+      unseenWorkers: reports?.unseenWorkers(among: pods, now: now) ?? 0)
   }
 
   /// What was read, without CPU that would be counted twice.

@@ -19,7 +19,8 @@ extension WorkerObservation {
       startedAt: pod.startTime,
       isScheduled: !pod.nodeName.isEmpty || pod.scheduled?.status == .true,
       requests: WorkerRequests(pod.template),
-      deletionCost: pod.deletionCost ?? 0)
+      deletionCost: pod.deletionCost ?? 0,
+      owner: pod.controller?.uid)
   }
 }
 

@@ -91,7 +91,8 @@ struct DecisionSteps {
     case .ceiling, .growthFrozen, .noGain, .missingCapacity: .ceilings
     case .workInFlight, .atMinimum, .atMaximum: .limits
     case .stabilized, .unsettled, .rateLimited: .pace
-    case .draining, .shieldedByNotReady, .drainTimedOut: .drain
+    case .draining, .shieldedByNotReady, .drainTimedOut, .rolloutInProgress, .deletionCostIgnored, .workExposed:
+      .drain
     case .foreignChange, .contested, .dryRun: .write
     }
   }

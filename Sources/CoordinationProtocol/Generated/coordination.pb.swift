@@ -504,9 +504,24 @@ package nonisolated struct WireActivity: Sendable {
   /// Work that waits for a slot of this worker.
   package var queued: UInt32 = 0
 
+  /// Pieces of work that this process has finished so far.
+  package var completed: UInt64 = 0
+
+  /// Age of the work that would be lost if the worker ended now, where it keeps checkpoints; absent: oldest_age_ms.
+  package var unsavedAgeMs: Int64 {
+    get {_unsavedAgeMs ?? 0}
+    set {_unsavedAgeMs = newValue}
+  }
+  /// Returns true if `unsavedAgeMs` has been explicitly set.
+  package var hasUnsavedAgeMs: Bool {self._unsavedAgeMs != nil}
+  /// Clears the value of `unsavedAgeMs`. Subsequent reads from it will return its default value.
+  package mutating func clearUnsavedAgeMs() {self._unsavedAgeMs = nil}
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
+
+  fileprivate var _unsavedAgeMs: Int64? = nil
 }
 
 package nonisolated struct WireIdentity: Sendable {
@@ -534,41 +549,77 @@ package nonisolated struct WireIdentity: Sendable {
   package init() {}
 }
 
-package nonisolated struct WireHello: Sendable {
+package nonisolated struct WireHello: @unchecked Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  package var protocolVersion: UInt32 = 0
+  package var protocolVersion: UInt32 {
+    get {_storage._protocolVersion}
+    set {_uniqueStorage()._protocolVersion = newValue}
+  }
 
   package var identity: WireIdentity {
-    get {_identity ?? WireIdentity()}
-    set {_identity = newValue}
+    get {_storage._identity ?? WireIdentity()}
+    set {_uniqueStorage()._identity = newValue}
   }
   /// Returns true if `identity` has been explicitly set.
-  package var hasIdentity: Bool {self._identity != nil}
+  package var hasIdentity: Bool {_storage._identity != nil}
   /// Clears the value of `identity`. Subsequent reads from it will return its default value.
-  package mutating func clearIdentity() {self._identity = nil}
+  package mutating func clearIdentity() {_uniqueStorage()._identity = nil}
 
-  package var capabilities: [String] = []
+  package var capabilities: [String] {
+    get {_storage._capabilities}
+    set {_uniqueStorage()._capabilities = newValue}
+  }
 
-  package var groups: [WireGroupMemory] = []
+  package var groups: [WireGroupMemory] {
+    get {_storage._groups}
+    set {_uniqueStorage()._groups = newValue}
+  }
 
   package var activity: WireActivity {
-    get {_activity ?? WireActivity()}
-    set {_activity = newValue}
+    get {_storage._activity ?? WireActivity()}
+    set {_uniqueStorage()._activity = newValue}
   }
   /// Returns true if `activity` has been explicitly set.
-  package var hasActivity: Bool {self._activity != nil}
+  package var hasActivity: Bool {_storage._activity != nil}
   /// Clears the value of `activity`. Subsequent reads from it will return its default value.
-  package mutating func clearActivity() {self._activity = nil}
+  package mutating func clearActivity() {_uniqueStorage()._activity = nil}
+
+  /// The order to drain that the worker keeps to, whoever gave it.
+  package var drain: WireStandingDrain {
+    get {_storage._drain ?? WireStandingDrain()}
+    set {_uniqueStorage()._drain = newValue}
+  }
+  /// Returns true if `drain` has been explicitly set.
+  package var hasDrain: Bool {_storage._drain != nil}
+  /// Clears the value of `drain`. Subsequent reads from it will return its default value.
+  package mutating func clearDrain() {_uniqueStorage()._drain = nil}
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 
-  fileprivate var _identity: WireIdentity? = nil
-  fileprivate var _activity: WireActivity? = nil
+  fileprivate var _storage = _StorageClass.defaultInstance
+}
+
+/// An order to drain that still stands, as a new coordinator has to know it.
+package nonisolated struct WireStandingDrain: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var order: UInt64 = 0
+
+  /// How long the worker has kept to it.
+  package var ageMs: Int64 = 0
+
+  package var state: WireDrainState = .unspecified
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
 }
 
 /// What the worker brings with it of one group.
@@ -1526,7 +1577,7 @@ nonisolated extension WireShare: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
 
 nonisolated extension WireActivity: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Activity"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}slots\0\u{1}busy\0\u{3}in_flight\0\u{1}waiting\0\u{3}oldest_age_ms\0\u{1}queued\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}slots\0\u{1}busy\0\u{3}in_flight\0\u{1}waiting\0\u{3}oldest_age_ms\0\u{1}queued\0\u{1}completed\0\u{3}unsaved_age_ms\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1540,12 +1591,18 @@ nonisolated extension WireActivity: SwiftProtobuf.Message, SwiftProtobuf._Messag
       case 4: try { try decoder.decodeSingularUInt32Field(value: &self.waiting) }()
       case 5: try { try decoder.decodeSingularInt64Field(value: &self.oldestAgeMs) }()
       case 6: try { try decoder.decodeSingularUInt32Field(value: &self.queued) }()
+      case 7: try { try decoder.decodeSingularUInt64Field(value: &self.completed) }()
+      case 8: try { try decoder.decodeSingularInt64Field(value: &self._unsavedAgeMs) }()
       default: break
       }
     }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    // The use of inline closures is to circumvent an issue where the compiler
+    // allocates stack space for every if/case branch local when no optimizations
+    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+    // https://github.com/apple/swift-protobuf/issues/1182
     if self.slots != 0 {
       try visitor.visitSingularUInt32Field(value: self.slots, fieldNumber: 1)
     }
@@ -1564,6 +1621,12 @@ nonisolated extension WireActivity: SwiftProtobuf.Message, SwiftProtobuf._Messag
     if self.queued != 0 {
       try visitor.visitSingularUInt32Field(value: self.queued, fieldNumber: 6)
     }
+    if self.completed != 0 {
+      try visitor.visitSingularUInt64Field(value: self.completed, fieldNumber: 7)
+    }
+    try { if let v = self._unsavedAgeMs {
+      try visitor.visitSingularInt64Field(value: v, fieldNumber: 8)
+    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1574,6 +1637,8 @@ nonisolated extension WireActivity: SwiftProtobuf.Message, SwiftProtobuf._Messag
     if lhs.waiting != rhs.waiting {return false}
     if lhs.oldestAgeMs != rhs.oldestAgeMs {return false}
     if lhs.queued != rhs.queued {return false}
+    if lhs.completed != rhs.completed {return false}
+    if lhs._unsavedAgeMs != rhs._unsavedAgeMs {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1636,7 +1701,112 @@ nonisolated extension WireIdentity: SwiftProtobuf.Message, SwiftProtobuf._Messag
 
 nonisolated extension WireHello: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Hello"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}protocol_version\0\u{1}identity\0\u{1}capabilities\0\u{1}groups\0\u{1}activity\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{3}protocol_version\0\u{1}identity\0\u{1}capabilities\0\u{1}groups\0\u{1}activity\0\u{1}drain\0")
+
+  fileprivate class _StorageClass {
+    var _protocolVersion: UInt32 = 0
+    var _identity: WireIdentity? = nil
+    var _capabilities: [String] = []
+    var _groups: [WireGroupMemory] = []
+    var _activity: WireActivity? = nil
+    var _drain: WireStandingDrain? = nil
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _protocolVersion = source._protocolVersion
+      _identity = source._identity
+      _capabilities = source._capabilities
+      _groups = source._groups
+      _activity = source._activity
+      _drain = source._drain
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeSingularUInt32Field(value: &_storage._protocolVersion) }()
+        case 2: try { try decoder.decodeSingularMessageField(value: &_storage._identity) }()
+        case 3: try { try decoder.decodeRepeatedStringField(value: &_storage._capabilities) }()
+        case 4: try { try decoder.decodeRepeatedMessageField(value: &_storage._groups) }()
+        case 5: try { try decoder.decodeSingularMessageField(value: &_storage._activity) }()
+        case 6: try { try decoder.decodeSingularMessageField(value: &_storage._drain) }()
+        default: break
+        }
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every if/case branch local when no optimizations
+      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+      // https://github.com/apple/swift-protobuf/issues/1182
+      if _storage._protocolVersion != 0 {
+        try visitor.visitSingularUInt32Field(value: _storage._protocolVersion, fieldNumber: 1)
+      }
+      try { if let v = _storage._identity {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
+      } }()
+      if !_storage._capabilities.isEmpty {
+        try visitor.visitRepeatedStringField(value: _storage._capabilities, fieldNumber: 3)
+      }
+      if !_storage._groups.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._groups, fieldNumber: 4)
+      }
+      try { if let v = _storage._activity {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 5)
+      } }()
+      try { if let v = _storage._drain {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 6)
+      } }()
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: WireHello, rhs: WireHello) -> Bool {
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._protocolVersion != rhs_storage._protocolVersion {return false}
+        if _storage._identity != rhs_storage._identity {return false}
+        if _storage._capabilities != rhs_storage._capabilities {return false}
+        if _storage._groups != rhs_storage._groups {return false}
+        if _storage._activity != rhs_storage._activity {return false}
+        if _storage._drain != rhs_storage._drain {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireStandingDrain: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".StandingDrain"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}order\0\u{3}age_ms\0\u{1}state\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1644,45 +1814,31 @@ nonisolated extension WireHello: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
       // allocates stack space for every case branch when no optimizations are
       // enabled. https://github.com/apple/swift-protobuf/issues/1034
       switch fieldNumber {
-      case 1: try { try decoder.decodeSingularUInt32Field(value: &self.protocolVersion) }()
-      case 2: try { try decoder.decodeSingularMessageField(value: &self._identity) }()
-      case 3: try { try decoder.decodeRepeatedStringField(value: &self.capabilities) }()
-      case 4: try { try decoder.decodeRepeatedMessageField(value: &self.groups) }()
-      case 5: try { try decoder.decodeSingularMessageField(value: &self._activity) }()
+      case 1: try { try decoder.decodeSingularUInt64Field(value: &self.order) }()
+      case 2: try { try decoder.decodeSingularInt64Field(value: &self.ageMs) }()
+      case 3: try { try decoder.decodeSingularEnumField(value: &self.state) }()
       default: break
       }
     }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    // The use of inline closures is to circumvent an issue where the compiler
-    // allocates stack space for every if/case branch local when no optimizations
-    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
-    // https://github.com/apple/swift-protobuf/issues/1182
-    if self.protocolVersion != 0 {
-      try visitor.visitSingularUInt32Field(value: self.protocolVersion, fieldNumber: 1)
+    if self.order != 0 {
+      try visitor.visitSingularUInt64Field(value: self.order, fieldNumber: 1)
     }
-    try { if let v = self._identity {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 2)
-    } }()
-    if !self.capabilities.isEmpty {
-      try visitor.visitRepeatedStringField(value: self.capabilities, fieldNumber: 3)
+    if self.ageMs != 0 {
+      try visitor.visitSingularInt64Field(value: self.ageMs, fieldNumber: 2)
     }
-    if !self.groups.isEmpty {
-      try visitor.visitRepeatedMessageField(value: self.groups, fieldNumber: 4)
+    if self.state != .unspecified {
+      try visitor.visitSingularEnumField(value: self.state, fieldNumber: 3)
     }
-    try { if let v = self._activity {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 5)
-    } }()
     try unknownFields.traverse(visitor: &visitor)
   }
 
-  package static func ==(lhs: WireHello, rhs: WireHello) -> Bool {
-    if lhs.protocolVersion != rhs.protocolVersion {return false}
-    if lhs._identity != rhs._identity {return false}
-    if lhs.capabilities != rhs.capabilities {return false}
-    if lhs.groups != rhs.groups {return false}
-    if lhs._activity != rhs._activity {return false}
+  package static func ==(lhs: WireStandingDrain, rhs: WireStandingDrain) -> Bool {
+    if lhs.order != rhs.order {return false}
+    if lhs.ageMs != rhs.ageMs {return false}
+    if lhs.state != rhs.state {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -47,10 +47,15 @@ package struct WorkerActivity: Hashable, Sendable {
   package var oldestAge: Duration
   /// How many pieces of work wait for a slot of this worker: more workers would take them.
   package var queued: Int
+  /// How many pieces of work this process has finished so far.
+  package var completed: UInt64
+  /// The age of the work that would be lost if it ended now, where it keeps checkpoints; nil: `oldestAge`.
+  package var unsavedAge: Duration?
 
   /// Makes a report.
   package init(
-    slots: Int = 0, busy: Int = 0, inFlight: Int = 0, waiting: Int = 0, oldestAge: Duration = .zero, queued: Int = 0
+    slots: Int = 0, busy: Int = 0, inFlight: Int = 0, waiting: Int = 0, oldestAge: Duration = .zero, queued: Int = 0,
+    completed: UInt64 = 0, unsavedAge: Duration? = nil
   ) {
     self.slots = slots
     self.busy = busy
@@ -58,6 +63,8 @@ package struct WorkerActivity: Hashable, Sendable {
     self.waiting = waiting
     self.oldestAge = oldestAge
     self.queued = queued
+    self.completed = completed
+    self.unsavedAge = unsavedAge
   }
 }
 
@@ -93,15 +100,36 @@ package struct WorkerHello: Hashable, Sendable {
   package var groups: [GroupMemory]
   /// What it does.
   package var activity: WorkerActivity?
+  /// The order to drain that it keeps to.
+  package var drain: StandingDrain?
 
   /// Makes a hello.
   package init(
-    identity: WorkerIdentity, capabilities: [String] = [], groups: [GroupMemory] = [], activity: WorkerActivity? = nil
+    identity: WorkerIdentity, capabilities: [String] = [], groups: [GroupMemory] = [], activity: WorkerActivity? = nil,
+    drain: StandingDrain? = nil
   ) {
     self.identity = identity
     self.capabilities = capabilities
     self.groups = groups
     self.activity = activity
+    self.drain = drain
+  }
+}
+
+/// An order to drain that a worker keeps to when it joins: a coordinator that hasn't given it takes it over.
+package struct StandingDrain: Hashable, Sendable {
+  /// Which order.
+  package var order: UInt64
+  /// How long the worker has kept to it.
+  package var age: Duration
+  /// What the worker says to it.
+  package var state: DrainState
+
+  /// Makes an order.
+  package init(order: UInt64, age: Duration, state: DrainState) {
+    self.order = order
+    self.age = age
+    self.state = state
   }
 }
 

@@ -172,7 +172,8 @@ extension WorkerActivity {
   init(_ wire: WireActivity) {
     self.init(
       slots: Int(wire.slots), busy: Int(wire.busy), inFlight: Int(wire.inFlight), waiting: Int(wire.waiting),
-      oldestAge: Check.duration(wire.oldestAgeMs), queued: Int(wire.queued))
+      oldestAge: Check.duration(wire.oldestAgeMs), queued: Int(wire.queued), completed: wire.completed,
+      unsavedAge: wire.hasUnsavedAgeMs ? Check.duration(wire.unsavedAgeMs) : nil)
   }
 
   var wire: WireActivity {
@@ -183,6 +184,8 @@ extension WorkerActivity {
       $0.waiting = UInt32(clamping: waiting)
       $0.oldestAgeMs = oldestAge.wireMilliseconds
       $0.queued = UInt32(clamping: queued)
+      $0.completed = completed
+      if let unsavedAge { $0.unsavedAgeMs = unsavedAge.wireMilliseconds }
     }
   }
 }

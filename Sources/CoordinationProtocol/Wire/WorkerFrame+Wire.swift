@@ -34,14 +34,7 @@ extension WorkerFrame {
     }
     if wire.hasActivity { activity = WorkerActivity(wire.activity) }
     for ack in wire.drainAcks {
-      let state: DrainState? =
-        switch ack.state {
-        case .accepted: .accepted
-        case .drained: .drained
-        case .refused: .refused
-        case .unspecified, .UNRECOGNIZED: nil
-        }
-      if let state { drainAnswers.append(DrainAnswer(order: ack.order, state: state)) }
+      if let state = DrainState(ack.state) { drainAnswers.append(DrainAnswer(order: ack.order, state: state)) }
     }
     isGoodbye = wire.goodbye
   }
@@ -76,12 +69,7 @@ extension WorkerFrame {
     wire.drainAcks = drainAnswers.map { answer in
       WireDrainAck.with {
         $0.order = answer.order
-        $0.state =
-          switch answer.state {
-          case .accepted: .accepted
-          case .drained: .drained
-          case .refused: .refused
-          }
+        $0.state = answer.state.wire
       }
     }
     wire.groups = definitions
@@ -231,6 +219,26 @@ extension RateHeaders.Reading {
       if let limit { $0.limit = limit }
       if let remaining { $0.remaining = remaining }
       if let reset { $0.resetMs = reset.milliseconds }
+    }
+  }
+}
+
+extension DrainState {
+  /// Reads a state; nil: one that isn't known.
+  init?(_ wire: WireDrainState) {
+    switch wire {
+    case .accepted: self = .accepted
+    case .drained: self = .drained
+    case .refused: self = .refused
+    case .unspecified, .UNRECOGNIZED: return nil
+    }
+  }
+
+  var wire: WireDrainState {
+    switch self {
+    case .accepted: .accepted
+    case .drained: .drained
+    case .refused: .refused
     }
   }
 }

@@ -53,9 +53,13 @@ extension WorkerHello {
       if memory.hasUsed { read.used = PerDimension<Int64?>(memory.used).map { $0 ?? 0 } }
       groups.append(read)
     }
+    var drain: StandingDrain?
+    if wire.hasDrain, let state = DrainState(wire.drain.state) {
+      drain = StandingDrain(order: wire.drain.order, age: Check.duration(wire.drain.ageMs), state: state)
+    }
     self.init(
       identity: identity, capabilities: wire.capabilities, groups: groups,
-      activity: wire.hasActivity ? WorkerActivity(wire.activity) : nil)
+      activity: wire.hasActivity ? WorkerActivity(wire.activity) : nil, drain: drain)
   }
 
   /// The message, as it is sent; groups get their numbers. Grants beyond the bound are left out, the youngest first:
@@ -86,6 +90,13 @@ extension WorkerHello {
           })
       }
       if let activity { hello.activity = activity.wire }
+      if let drain {
+        hello.drain = WireStandingDrain.with {
+          $0.order = drain.order
+          $0.ageMs = drain.age.wireMilliseconds
+          $0.state = drain.state.wire
+        }
+      }
     }
   }
 }

@@ -47,6 +47,8 @@ package struct FleetActivity: Hashable, Sendable {
   package var draining: Int
   /// The age of the oldest piece of work.
   package var oldestAge: Duration
+  /// The pieces of work that were finished since the coordinator began; it never falls.
+  package var completed: UInt64 = 0
 }
 
 /// What a coordinator knows now: for status, metrics and decisions.
@@ -79,7 +81,7 @@ extension CoordinatorState {
     let workers = workers(now: now)
     return CoordinatorReport(
       name: name, isLearning: learningUntil.map { now < $0 } ?? false, groups: groups,
-      fleets: Self.fleets(of: workers), workers: workers)
+      fleets: fleets(of: workers), workers: workers)
   }
 
   /// The workers, by client; lost ones as well until they are forgotten.
@@ -97,7 +99,7 @@ extension CoordinatorState {
     }
   }
 
-  private static func fleets(of workers: [WorkerReport]) -> [FleetActivity] {
+  private func fleets(of workers: [WorkerReport]) -> [FleetActivity] {
     var fleets: [String: FleetActivity] = [:]
     for worker in workers where worker.isConnected {
       let name = worker.identity.fleetName
@@ -105,7 +107,7 @@ extension CoordinatorState {
         fleets[name]
         ?? FleetActivity(
           fleet: name, connected: 0, reporting: 0, slots: 0, busy: 0, inFlight: 0, waiting: 0, queued: 0, draining: 0,
-          oldestAge: .zero)
+          oldestAge: .zero, completed: completed[name] ?? 0)
       fleet.connected += 1
       if worker.drain != nil, worker.drain?.answer != .refused { fleet.draining += 1 }
       if let activity = worker.activity {

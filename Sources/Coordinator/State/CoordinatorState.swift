@@ -31,6 +31,8 @@ package struct CoordinatorState: Sendable {
   var budgets = RateBudgets()
   var sessions: [String: Session] = [:]
   var streams: [StreamID: String] = [:]
+  /// The pieces of work that the workers of each fleet have finished under this coordinator.
+  var completed: [String: UInt64] = [:]
   private var generator: SplitMix
   var learningUntil: BudgetTime?
   private var nextTick: BudgetTime
@@ -81,14 +83,26 @@ package struct CoordinatorState: Sendable {
       connect(client, to: memory.key, memory, now: now)
     }
     if let activity = hello.activity { note(activity, of: client, now: now) }
+    adopt(hello.drain, of: client, now: now)
     effects.append(
       .welcome(
         stream,
         CoordinatorWelcome(
           coordinator: name, lease: configuration.lease,
           groups: configuration.groups.filter { $0.isOpen(to: hello.identity.namespace) })))
+    // One of before, since what the worker has just brought it knows.
     if let drain = session.drain { effects.append(.tell(stream, .drain(drain.order))) }
     return effects
+  }
+
+  /// Takes over the order that a worker keeps to and that the coordinator before gave: who drains is known to the next leader
+  /// as it was to the last, so that it goes on with it, or takes it back.
+  private mutating func adopt(_ standing: StandingDrain?, of client: String, now: BudgetTime) {
+    guard let standing, sessions[client]?.drain.map({ $0.order.order < standing.order }) ?? true else { return }
+    lastOrder = max(lastOrder, min(standing.order, .max - 1))
+    sessions[client]?.drain = DrainRecord(
+      order: DrainOrder(order: standing.order, timeout: .zero), orderedAt: now + (.zero - standing.age),
+      answer: standing.state)
   }
 
   /// Notes that a stream is lost. The worker goes on alone; what it may use is kept free.
@@ -225,6 +239,11 @@ package struct CoordinatorState: Sendable {
   }
 
   private mutating func note(_ activity: WorkerActivity, of client: String, now: BudgetTime) {
+    if let session = sessions[client], let old = session.activity {
+      // Only what was finished since this coordinator has known the process: so the sum never falls.
+      completed[session.identity.fleetName, default: 0] +=
+        activity.completed > old.completed ? activity.completed - old.completed : 0
+    }
     sessions[client]?.activity = activity
     sessions[client]?.activityAt = now
   }
@@ -271,6 +290,10 @@ package struct CoordinatorState: Sendable {
     let order = streams.keys.sorted().filter { cut.contains($0) } + streams.keys.sorted().filter { !cut.contains($0) }
     round = Round(
       order.map { ($0, notices[$0] ?? []) }, from: now, over: min(Self.roundTime, configuration.sharesEvery))
+    if completed.count > 2 * sessions.count + 16 {
+      let fleets = Set(sessions.values.map(\.identity.fleetName))
+      completed = completed.filter { fleets.contains($0.key) }
+    }
     let gone = sessions.filter { $0.value.lostAt.map { now - $0 > configuration.forgetAfter } ?? false }
     for client in gone.keys.sorted() { forget(client, now: now) }
   }

@@ -17,6 +17,8 @@ package struct AutoscalerMemory: Sendable {
   package var status: SwarmAutoscaler.Status?
   /// When the history was last written.
   package var lastHistoryWrite: MonotonicTime?
+  /// How many deletion costs were changed lately.
+  package var costUpdates = CostUpdates()
   /// The binding step that the metrics show; nil when they may show any.
   package var shownStep: BindingStep?
 

@@ -35,6 +35,7 @@ package struct AutoscalerReconciler: Sendable {
   private let settings: Settings
   private let lookup: any ClusterLookup
   private let targets: ScaleTargets
+  private let features: ServerFeatures
   private let collector: MetricsCollector
   private let reports: (any FleetReports)?
   private let orders: FleetOrderCarrier?
@@ -46,7 +47,8 @@ package struct AutoscalerReconciler: Sendable {
   /// Makes a reconciler; `mayAct` tells whether we (still) lead. Without `reports` no worker's work is known, and there
   /// is nobody for `orders`.
   package init(
-    settings: Settings, lookup: any ClusterLookup, targets: ScaleTargets, collector: MetricsCollector,
+    settings: Settings, lookup: any ClusterLookup, targets: ScaleTargets, features: ServerFeatures,
+    collector: MetricsCollector,
     reports: (any FleetReports)? = nil, orders: FleetOrderCarrier? = nil, memories: AutoscalerMemories,
     reporter: PassReporter, time: any TimeSource,
     mayAct: @escaping @Sendable () -> Bool
@@ -54,6 +56,7 @@ package struct AutoscalerReconciler: Sendable {
     self.settings = settings
     self.lookup = lookup
     self.targets = targets
+    self.features = features
     self.collector = collector
     self.reports = reports
     self.orders = orders
@@ -92,13 +95,14 @@ package struct AutoscalerReconciler: Sendable {
   private func observe(_ pass: inout Pass, _ memory: inout AutoscalerMemory) async throws(Trouble) {
     let compiled = try compile(pass.autoscaler, &memory)
     pass.compiled = compiled
-    let report = reports?.activity(of: pass.autoscaler.metadata.key)
-    pass.compiled?.decision.drain.expectsReports = report?.expectsReports ?? reports?.isLearning ?? false
     let namespace = pass.autoscaler.metadata.namespace
     let reference = compiled.resolved.target
     let target = try await targets.read(
       apiVersion: reference.apiVersion, kind: reference.kind, name: reference.name, namespace: namespace)
     pass.target = target
+    pass.compiled?.decision.drain.removal = RemovalOrder(group: target.resource.group, kind: target.kind)
+    pass.compiled?.decision.drain.heedsDeletionCost = await features.heedsDeletionCost()
+    pass.compiled?.decision.drain.expectsReports = expectsReports(compiled.resolved, target, pass.autoscaler)
     pass.now = time.wallNow
     let rival = lookup.olderRival(of: pass.autoscaler)
     if rival == nil, needsMetrics(target.scale, compiled.decision, memory.state) {
@@ -110,6 +114,19 @@ package struct AutoscalerReconciler: Sendable {
       pass.now = time.wallNow
     }
     pass.input = await input(pass, target, &memory, rival: rival)
+  }
+
+  /// Whether a worker without a report has lost contact, and not its work: one of the fleet has reported, or they are known
+  /// to embed the library, be it that the coordinator can't be reached by any of them.
+  private func expectsReports(
+    _ resolved: ResolvedAutoscaler, _ target: ScaleTarget, _ autoscaler: SwarmAutoscaler
+  ) -> Bool {
+    guard let reports else { return false }
+    if let report = reports.activity(of: autoscaler.metadata.key) { return report.expectsReports }
+    if reports.isLearning || resolved.embedMode == .library { return true }
+    return lookup.pods(inNamespace: target.key.namespace, matching: target.selector).contains { pod in
+      pod.containers.contains { $0.name == ScalingGroup.sidecarContainer }
+    }
   }
 
   private func compile(
@@ -199,8 +216,9 @@ package struct AutoscalerReconciler: Sendable {
     guard let orders, !plan.orders.isEmpty, mayAct() else { return }
     do {
       try await orders.carryOut(
-        plan.orders, namespace: pass.autoscaler.metadata.namespace,
-        timeout: pass.compiled?.decision.drain.timeout)
+        memory.costUpdates.bounded(plan.orders, now: time.monotonicNow),
+        namespace: pass.autoscaler.metadata.namespace,
+        lifetime: pass.compiled?.decision.drain.orderLifetime ?? DrainSpec().orderLifetime)
     } catch {
       memory.state = plan.stateIfWriteFails(after: memory.state)
       throw Trouble(

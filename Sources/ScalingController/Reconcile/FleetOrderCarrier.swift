@@ -4,9 +4,6 @@ import ScalingDecision
 
 /// Carries out what a plan orders of single workers: drain orders go to the coordinator, deletion costs to the pods.
 package struct FleetOrderCarrier: Sendable {
-  /// How long a worker may finish its work where the spec sets no limit.
-  private static let unlimited = Duration.seconds(86_400)
-
   private let orders: any FleetOrders
   private let client: APIClient
   private let fieldManager: String
@@ -18,15 +15,15 @@ package struct FleetOrderCarrier: Sendable {
     self.fieldManager = fieldManager
   }
 
-  /// Carries out orders about pods of a namespace; returns once all are.
+  /// Carries out orders about pods of a namespace; returns once all are. A worker keeps to a drain order for `lifetime`.
   ///
   /// - Throws: `KubernetesError`, when a cost can't be set: a write of the count would remove others than were chosen.
-  func carryOut(_ list: [WorkerOrder], namespace: String, timeout: Duration?) async throws(KubernetesError) {
+  func carryOut(_ list: [WorkerOrder], namespace: String, lifetime: Duration) async throws(KubernetesError) {
     var costs: [(pod: ObjectKey, cost: Int32)] = []
     for order in list {
       switch order {
       case .drain(let worker):
-        await orders.drain(ObjectKey(namespace: namespace, name: worker), timeout: timeout ?? Self.unlimited)
+        await orders.drain(ObjectKey(namespace: namespace, name: worker), timeout: lifetime)
       case .undrain(let worker): await orders.withdrawDrain(ObjectKey(namespace: namespace, name: worker))
       case .setDeletionCost(let worker, let cost):
         costs.append((ObjectKey(namespace: namespace, name: worker), cost))

@@ -253,6 +253,12 @@ public final class AgentPool: Sendable {
   /// The gateway's activity may have changed. Never waits.
   package func noteActivity() { changed.signal() }
 
+  /// The order to drain that it keeps to; nil: none.
+  package var standingDrain: StandingDrain? {
+    let (now, activity) = (clock.now, activity)
+    return core.withLock { $0.state.standingDrain(activity, now: now) }
+  }
+
   /// Takes in an order of the coordinator. Never waits.
   package func receive(_ order: DrainOrder) {
     let (now, activity) = (clock.now, activity)

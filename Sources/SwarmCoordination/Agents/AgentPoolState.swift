@@ -135,12 +135,25 @@ package struct AgentPoolState: Sendable {
     if let answer = duty.receive(order, isIdle: isIdle(traffic, now: now), now: now) { answers.append(answer) }
   }
 
+  /// The order to drain that it keeps to; nil: none.
+  package func standingDrain(_ traffic: ClaudeGateway.Activity, now: BudgetTime) -> StandingDrain? {
+    duty.standing(isIdle: isIdle(traffic, now: now), now: now)
+  }
+
   // MARK: Looking
 
   /// Whether it works: a slot is taken, it says so, or a request of it is on its way.
   package func isBusy(_ traffic: ClaudeGateway.Activity) -> Bool {
     !held.isEmpty || reportsBusy == true || traffic.inFlight + traffic.waiting > 0
   }
+
+  /// Whether it takes no new work and has none left: nothing is lost when its process ends.
+  package func isDrained(_ traffic: ClaudeGateway.Activity, now: BudgetTime) -> Bool {
+    isDraining && isIdle(traffic, now: now)
+  }
+
+  /// What was told last; nil: nothing yet.
+  package var lastActivity: WorkerActivity? { told }
 
   /// Whether its work is over, as far as can be known.
   private func isIdle(_ traffic: ClaudeGateway.Activity, now: BudgetTime) -> Bool {

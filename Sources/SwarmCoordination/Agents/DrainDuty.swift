@@ -11,6 +11,7 @@ package struct DrainDuty: Hashable, Sendable {
   private var order: UInt64?
   /// Until when the order stands; nil: none does.
   package private(set) var until: BudgetTime?
+  private var since = BudgetTime.zero
   private var said: DrainState?
 
   /// No order yet.
@@ -31,7 +32,10 @@ package struct DrainDuty: Hashable, Sendable {
       return answer(.refused)
     }
     // Repeated, it keeps its time: also the one that is over.
-    if !isRepeated { until = now + max(.zero, new.timeout) }
+    if !isRepeated {
+      until = now + max(.zero, new.timeout)
+      since = now
+    }
     guard stands else { return answer(.refused) }
     return answer(isIdle ? .drained : .accepted)
   }
@@ -44,6 +48,12 @@ package struct DrainDuty: Hashable, Sendable {
       return answer(.refused)
     }
     return answer(isIdle ? .drained : .accepted)
+  }
+
+  /// The order as the next coordinator has to know it; nil: none stands.
+  package func standing(isIdle: Bool, now: BudgetTime) -> StandingDrain? {
+    guard let order, let until, now < until else { return nil }
+    return StandingDrain(order: order, age: now - since, state: isIdle ? .drained : .accepted)
   }
 
   private mutating func answer(_ state: DrainState) -> DrainAnswer? {

@@ -21,6 +21,7 @@ package final class CoordinatorLink: BudgetAuthority {
   let configuration: LinkConfiguration
   private let clock: any CoordinationClock
   private let onDrain: @Sendable (DrainOrder) -> Void
+  private let standingDrain: @Sendable () -> StandingDrain?
   private let core: Mutex<Core>
   private let wake = Wakeup()
   private let outgoing = Wakeup()
@@ -28,15 +29,18 @@ package final class CoordinatorLink: BudgetAuthority {
   private let leaving = Wakeup()
 
   /// Makes a link. `seed` spreads attempts to connect and second attempts; `onDrain` is called with each order of the
-  /// coordinator, by the task that reads the stream: it must not wait.
+  /// coordinator, by the task that reads the stream: it must not wait. `standingDrain` is the order that the worker keeps to,
+  /// which the next coordinator is told.
   package init(
     identity: WorkerIdentity, configuration: LinkConfiguration, clock: any CoordinationClock, seed: UInt64,
+    standingDrain: @escaping @Sendable () -> StandingDrain? = { nil },
     onDrain: @escaping @Sendable (DrainOrder) -> Void = { _ in }
   ) {
     self.identity = identity
     self.configuration = configuration
     self.clock = clock
     self.onDrain = onDrain
+    self.standingDrain = standingDrain
     core = Mutex(
       Core(
         state: LinkState(identity: identity, configuration: configuration, seed: seed),
@@ -315,7 +319,8 @@ package final class CoordinatorLink: BudgetAuthority {
   }
 
   private func write(_ stream: LinkStream, _ writer: RPCWriter<WireWorkerMessage>) async throws {
-    let hello = core.withLock { $0.state.hello(now: clock.now) }
+    var hello = core.withLock { $0.state.hello(now: clock.now) }
+    hello.drain = standingDrain()
     var first = WireWorkerMessage()
     first.hello = stream.wire(hello, now: clock.now)
     try await writer.write(first)

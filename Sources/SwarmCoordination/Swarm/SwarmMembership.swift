@@ -31,7 +31,7 @@ package final class SwarmMembership: Sendable {
   ) {
     let link = CoordinatorLink(
       identity: identity, configuration: configuration, clock: clock, seed: .random(in: .min ... .max),
-      onDrain: { pool.receive($0) })
+      standingDrain: { pool.standingDrain }, onDrain: { pool.receive($0) })
     (self.link, authority, local) = (link, link, nil)
     (client, fleet) = (identity.client, identity.fleetName)
     (self.pool, self.clock, self.logger) = (pool, clock, logger)

@@ -62,6 +62,7 @@ final class ControllerLoop {
     return AutoscalerReconciler(
       settings: settings, lookup: lookup,
       targets: ScaleTargets(client: client, discovery: discovery, fieldManager: settings.fieldManager),
+      features: ServerFeatures(client: client, time: time),
       collector: MetricsCollector(
         podMetrics: PodMetricsSource(client: client, time: time, lifetime: .seconds(5)),
         adapters: MetricsAdapters(client: client, discovery: discovery),

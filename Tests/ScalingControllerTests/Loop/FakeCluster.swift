@@ -114,6 +114,7 @@ final class FakeCluster: APITransport {
     let scale = "/apis/apps/v1/namespaces/ns/deployments/fleet/scale"
     switch (request.method, path) {
     case (.get, "/apis/apps/v1"): return json(Self.discovery)
+    case (.get, "/version"): return json(#"{"major":"1","minor":"34","gitVersion":"v1.34.1"}"#)
     case (.get, scale): return json(with(Self.scaleText))
     // Further targets, for tests with many autoscalers: they look like the first and are only read.
     case (.get, _) where path.hasPrefix("/apis/apps/v1/namespaces/ns/deployments/fleet-") && path.hasSuffix("/scale"):
