@@ -41,7 +41,7 @@ struct Scenario: Sendable {
     case drain
     /// The HPA's: write the number, and let the ReplicaSet choose.
     case write
-    /// The product's, but every order counts as acknowledged at once: what the acknowledgement is for.
+    /// The product's, but whoever is idle counts as drained, without order and acknowledgement: what they are for.
     case drainWithoutWaiting
   }
 

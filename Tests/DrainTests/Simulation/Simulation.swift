@@ -219,8 +219,8 @@ final class Simulation: APITransport, TimeSource, FleetReports, FleetOrders {
     var report = with { $0.snapshot }?.activity(of: autoscaler)
     guard scenario.method == .drainWithoutWaiting else { return report }
     for name in report?.workers.keys.sorted() ?? [] {
-      guard case .ordered(let since)? = report?.workers[name]?.activity.drain else { continue }
-      report?.workers[name]?.activity.drain = .acknowledged(since: since)
+      guard let worker = report?.workers[name], !worker.activity.isBusy else { continue }
+      report?.workers[name]?.activity.drain = .acknowledged(since: worker.at)
     }
     return report
   }

@@ -23,9 +23,9 @@ struct World {
     var timedOut = 0
     /// Busy workers that a rollout removed; they finish within their grace period.
     var rolledOut = 0
-    /// Tasks that were cut off: their worker's grace period ended first, or it has none.
+    /// Tasks that were cut off after a scale-down: their worker's grace period ended first, or it has none.
     var lost = 0
-    /// The part of them that a rollout cut off.
+    /// Tasks that a rollout cut off.
     var lostInRollout = 0
     /// Tasks that were finished.
     var finished = 0
@@ -52,7 +52,8 @@ struct World {
     var isRunning = false
     /// When it will be killed; nil: it isn't being deleted.
     var killedAt: Duration?
-    var drainedOnce = false
+    /// Whether a rollout removes it.
+    var isRolledOut = false
   }
 
   enum Event {
@@ -94,6 +95,8 @@ struct World {
   private var decoded: [String: (version: String, pod: Pod)] = [:]
   private var queue = EventQueue()
   private var cursor: UInt64 = 0
+  private var watched: UInt64 = 0
+  private var streamNames: [UInt64: String] = [:]
   private var answers: [String: DrainState] = [:]
 
   static let start = Timestamp(secondsSinceEpoch: 1_780_293_600)
@@ -106,7 +109,10 @@ struct World {
     demand = scenario.demand
     self.podStore = podStore
     self.autoscalers = autoscalers
-    cluster = ClusterState(at: Self.start, using: &random)
+    // Events of controllers aren't looked at; keeping them took a fifth of the time.
+    var limits = ClusterState.Limits()
+    limits.events = 4
+    cluster = ClusterState(limits: limits, at: Self.start, using: &random)
     newCoordinator(isSuccessor: false)
     send("POST", "/api/v1/nodes", Manifests.node)
     send("POST", "/apis/apps/v1/namespaces/default/deployments", Manifests.deployment(scenario))
@@ -189,20 +195,19 @@ struct World {
 
   // MARK: The node
 
-  /// Whether several ReplicaSets have pods to keep: then it is the rollout that removes.
-  private var isRollingOut: Bool {
+  /// Whether a rollout removes a pod: its ReplicaSet has been given up, or others have pods to keep as well.
+  private func isRolledOut(_ pod: JSONValue) -> Bool {
     let sets = cluster.store.list("replicasets", namespace: "default")
-    return sets.count { ($0.object[path: ["spec", "replicas"]]?.intValue ?? 0) > 0 } > 1
-      || sets.contains {
-        $0.object[path: ["spec", "replicas"]]?.intValue == 0 && ($0.object[path: ["status", "replicas"]]?.intValue ?? 0) > 0
-      }
+    func replicas(_ set: JSONValue) -> Int64 { set[path: ["spec", "replicas"]]?.intValue ?? 0 }
+    if sets.count(where: { replicas($0.object) > 0 }) > 1 { return true }
+    let hash = pod[path: ["metadata", "labels", "pod-template-hash"]]?.stringValue ?? ""
+    return sets.contains { $0.key.name.hasSuffix(hash) && replicas($0.object) == 0 }
   }
 
   private mutating func playNode() {
-    let isRollingOut = self.isRollingOut
     for (name, pod) in pods {
       if PodFacts.isDeleting(pod) {
-        beginEnd(name, isRollingOut: isRollingOut)
+        beginEnd(name, pod)
       } else if !PodFacts.node(pod).isEmpty, PodFacts.phase(pod) == "Pending", workers[name] == nil {
         let uid = pod[path: ["metadata", "uid"]]?.stringValue ?? ""
         workers[name] = Worker(uid: uid, pool: AgentPoolState(slots: 1, now: budgetNow))
@@ -249,7 +254,7 @@ struct World {
   }
 
   /// A pod is to end: who works then is what the tests are about.
-  private mutating func beginEnd(_ name: String, isRollingOut: Bool) {
+  private mutating func beginEnd(_ name: String, _ pod: JSONValue) {
     guard var worker = workers[name] else {
       send("DELETE", Self.path(name), ["gracePeriodSeconds": 0])
       return
@@ -260,20 +265,13 @@ struct World {
     worker.pool.close()
     tally.removed += 1
     if worker.task != nil {
-      if isRollingOut {
+      if isRolledOut(pod) {
         tally.rolledOut += 1
-        if grace == .zero { tally.lostInRollout += 1 }
-      } else if worker.isDeaf || worker.drainedOnce && scenario.timeout < .seconds(600) && isOverdue(name) {
+        worker.isRolledOut = true
+      } else if isOverdue(name) {
         tally.timedOut += 1
       } else {
         tally.hit.append("\(name) at \(now)")
-        if scenario.seed < 3 {
-          let pod = pods.first { $0.name == name }?.object
-          print("HIT", name, now, "ready", worker.isReady, pod.map(PodFacts.isReady) as Any, "cost", pod?[path: ["metadata", "annotations"]] as Any, "draining", worker.pool.isDraining, "uid", worker.uid, "deaf", worker.isDeaf)
-          for (other, object) in pods where workers[other] != nil {
-            print("   ", other, PodFacts.isDeleting(object), "ready", PodFacts.isReady(object), object[path: ["metadata", "annotations"]] as Any, "task", workers[other]?.task as Any, workers[other]?.pool.isDraining as Any)
-          }
-        }
       }
     }
     workers[name] = worker
@@ -284,6 +282,7 @@ struct World {
     }
   }
 
+  /// Whether the drain order that stands for a worker has run out of time: the policy then gives its work up.
   private func isOverdue(_ name: String) -> Bool {
     coordinator?.workers(now: budgetNow).contains {
       $0.identity.pod == name && ($0.drain.map { $0.age >= scenario.timeout } ?? false)
@@ -292,7 +291,9 @@ struct World {
 
   private mutating func kill(_ name: String) {
     guard let worker = workers[name] else { return }
-    if worker.task != nil { tally.lost += 1 }
+    if worker.task != nil {
+      if worker.isRolledOut { tally.lostInRollout += 1 } else { tally.lost += 1 }
+    }
     workers[name] = nil
     coordinate { $0.disconnect(StreamID(worker.stream), now: $1) }
     send("DELETE", Self.path(name), ["gracePeriodSeconds": 0])
@@ -374,6 +375,7 @@ struct World {
     }
     streams += 1
     worker.stream = streams
+    streamNames[streams] = name
     worker.isJoined = true
     let hello = worker.hello(pod: name, now: budgetNow)
     workers[name] = worker
@@ -397,14 +399,13 @@ struct World {
     guard var worker = workers[name], worker.stream == stream, !worker.isDeaf else { return }
     worker.pool.receive(order, ClaudeGateway.Activity(), now: budgetNow)
     tally.orders += 1
-    if !order.isWithdrawn { worker.drainedOnce = true }
     workers[name] = worker
     report(name, stream)
   }
 
   private mutating func carry(_ effects: [CoordinatorEffect]) {
     for case .tell(let stream, .drain(let order)) in effects {
-      guard let name = workers.keys.sorted().first(where: { workers[$0]?.stream == stream.number }) else { continue }
+      guard let name = streamNames[stream.number], workers[name]?.stream == stream.number else { continue }
       schedule(.toWorker(name, stream.number, order), in: draw(2...200))
     }
   }
@@ -445,6 +446,9 @@ struct World {
 
   /// The controller's watches deliver what has happened until now.
   private mutating func watch() {
+    schedule(.watch, in: draw(50...400))
+    guard watched != cluster.store.version else { return }
+    watched = cluster.store.version
     var seen: [String: (version: String, pod: Pod)] = [:]
     podStore.beginList()
     for (name, object) in pods {
@@ -466,6 +470,5 @@ struct World {
       if let object = try? KubernetesJSON.decode(SwarmAutoscaler.self, from: entry.object) { _ = autoscalers.put(object) }
     }
     _ = autoscalers.finishList()
-    schedule(.watch, in: draw(50...400))
   }
 }
