@@ -299,7 +299,9 @@ package struct DrainSpec: Hashable, Sendable, Codable {
   package var heedsDeletionCost: Bool
 
   /// How long an order to drain stands at the worker, which takes work again afterwards: longer than anybody waits for it.
-  package var orderLifetime: Duration { (timeout ?? .seconds(86_400)) + VictimSelection.orderSlack }
+  package var orderLifetime: Duration {
+    min(max(timeout ?? .seconds(86_400), .zero), .seconds(31_536_000)) + VictimSelection.orderSlack
+  }
 
   /// Makes a drain rule.
   package init(

@@ -22,12 +22,19 @@ extension SidecarServer {
   func local(_ request: ReceivedRequest) async throws -> LocalAnswer? {
     switch request.path {
     case "/healthz": LocalAnswer(text: "ok\n")
+    case "/readyz": readiness()
     case "/metrics":
       LocalAnswer(type: "text/plain; version=0.0.4; charset=utf-8", text: metrics.render(activity: gateway.activity))
     case "/v1/drain": try await drain(request)
     case "/v1/activity": activity(request)
     default: nil
     }
+  }
+
+  /// Unready once the worker takes no work and has none: a ReplicaSet gives up unready pods first, before 1.22 by nothing else
+  /// that could tell a drained one from a busy one.
+  private func readiness() -> LocalAnswer {
+    pool.isDrained ? LocalAnswer(status: .serviceUnavailable, text: "drained\n") : LocalAnswer(text: "ok\n")
   }
 
   // MARK: Activity

@@ -56,7 +56,26 @@ public final class AgentPool: Sendable {
   public nonisolated(nonsending) func withSlot<Result>(_ body: () async throws -> Result) async throws -> Result {
     let number = try await enter()
     defer { leave(number) }
-    return try await body()
+    return try await Self.$slot.withValue(number) { try await body() }
+  }
+
+  /// The slot in which the present task works.
+  @TaskLocal private static var slot: UInt64?
+
+  /// Marks the boundary between two steps of work, behind which nothing of it would be lost: what was done is saved.
+  ///
+  /// Call it in a slot after each step that has been saved. The coordinator then knows how little an end would cost, and a pool
+  /// that drains ends the work here.
+  ///
+  /// - Throws: `Draining` when the pool drains: end the work, and put the rest of the task back for another worker.
+  public func checkpoint() throws(Draining) {
+    let now = clock.now
+    let isDraining = core.withLock { core in
+      if let slot = Self.slot { core.state.save(slot, now: now) }
+      return core.state.isDraining
+    }
+    changed.signal()
+    if isDraining { throw Draining() }
   }
 
   /// Works on tasks until there are no more: takes one whenever a slot is free and the pool doesn't drain, and runs `body`
@@ -76,18 +95,12 @@ public final class AgentPool: Sendable {
       while true {
         try await wait { $0.hasRoom || $0.isClosing || failure.isNoted }
         guard !isClosing, !failure.isNoted else { return }
-        let taken = try await take(next) { $0.isDraining || failure.isNoted }
-        guard case .work(let work?) = taken else {
-          if case .interrupted = taken { continue }
-          return
-        }
-        let now = clock.now
-        let number = core.withLock { $0.state.take(now: now) }
-        changed.signal()
+        guard let (number, work) = try await fetch(next, unless: { $0.isDraining || failure.isNoted }) else { return }
+        guard let number, let work else { continue }
         agents.addTask {
           defer { self.leave(number) }
           do {
-            try await body(work)
+            try await Self.$slot.withValue(number) { try await body(work) }
           } catch {
             // The group ends when this task has; the loop must not wait for a task until then.
             failure.note()
@@ -103,6 +116,26 @@ public final class AgentPool: Sendable {
   private enum Taken<Work: Sendable>: Sendable {
     case work(Work?)
     case interrupted
+  }
+
+  /// Fetches the next task and takes a slot for it; both nil: `condition` became true before; nil: there are no more tasks.
+  ///
+  /// All the while the pool isn't idle: an order to drain is answered `drained` only when no task can come any more.
+  private func fetch<Work: Sendable>(
+    _ next: @escaping @Sendable () async throws -> Work?, unless condition: @escaping @Sendable (AgentPoolState) -> Bool
+  ) async throws -> (number: UInt64?, work: Work?)? {
+    core.withLock { $0.state.beginFetch() }
+    defer {
+      core.withLock { $0.state.endFetch() }
+      notify()
+    }
+    switch try await take(next, unless: condition) {
+    case .interrupted: return (nil, nil)
+    case .work(nil): return nil
+    case .work(let work?):
+      let now = clock.now
+      return (core.withLock { $0.state.take(now: now) }, work)
+    }
   }
 
   /// Takes the next task, unless `condition` becomes true before there is one.
@@ -230,6 +263,12 @@ public final class AgentPool: Sendable {
   package var isBusy: Bool {
     let now = activity
     return core.withLock { $0.state.isBusy(now) }
+  }
+
+  /// Whether it takes no new work and has none left: nothing is lost when the process ends.
+  package var isDrained: Bool {
+    let (now, activity) = (clock.now, activity)
+    return core.withLock { $0.state.isDrained(activity, now: now) }
   }
 
   /// The worker's own word; nil: it has said nothing.

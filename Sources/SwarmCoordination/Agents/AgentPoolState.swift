@@ -36,6 +36,11 @@ package struct AgentPoolState: Sendable {
   /// nothing while it runs a tool.
   private let quiet: Duration
   private var held: [UInt64: BudgetTime] = [:]
+  /// When the work of a slot was saved last, where it says so.
+  private var saved: [UInt64: BudgetTime] = [:]
+  /// How many tasks are being fetched: one may come although nobody wants it any more.
+  private var fetches = 0
+  private var completed: UInt64 = 0
   private var line: [UInt64] = []
   private var lastNumber: UInt64 = 0
   private var duty = DrainDuty()
@@ -94,9 +99,24 @@ package struct AgentPoolState: Sendable {
     return lastNumber
   }
 
+  /// Begins to fetch a task: until `endFetch` one may come, and the pool isn't idle.
+  package mutating func beginFetch() {
+    hasSlots = true
+    fetches += 1
+  }
+
+  /// The fetch has ended; what it gave has a slot by now.
+  package mutating func endFetch() { fetches = max(0, fetches - 1) }
+
+  /// What the work of a slot has done so far is saved: its end would lose nothing of that.
+  package mutating func save(_ number: UInt64, now: BudgetTime) {
+    if held[number] != nil { saved[number] = now }
+  }
+
   /// Gives a slot back, or a place in line; whose turn it is then.
   package mutating func leave(_ number: UInt64, now: BudgetTime) -> [UInt64] {
-    held[number] = nil
+    if held.removeValue(forKey: number) != nil { completed += 1 }
+    saved[number] = nil
     line.removeAll { $0 == number }
     return admit(now: now)
   }
@@ -157,7 +177,7 @@ package struct AgentPoolState: Sendable {
 
   /// Whether its work is over, as far as can be known.
   private func isIdle(_ traffic: ClaudeGateway.Activity, now: BudgetTime) -> Bool {
-    guard !isBusy(traffic) else { return false }
+    guard !isBusy(traffic), fetches == 0 else { return false }
     return hasSlots || reportsBusy == false || now - lastTraffic >= quiet
   }
 
@@ -189,6 +209,7 @@ package struct AgentPoolState: Sendable {
   private func isSame(_ new: WorkerActivity, _ old: WorkerActivity?) -> Bool {
     guard var old else { return false }
     old.oldestAge = new.oldestAge
+    old.unsavedAge = new.unsavedAge
     return new == old
   }
 
@@ -204,6 +225,7 @@ package struct AgentPoolState: Sendable {
     }
     return WorkerActivity(
       slots: slots, busy: busy, inFlight: traffic.inFlight, waiting: traffic.waiting,
-      oldestAge: ages.max() ?? .zero, queued: line.count)
+      oldestAge: ages.max() ?? .zero, queued: line.count, completed: hasSlots ? completed : traffic.finished,
+      unsavedAge: saved.isEmpty ? nil : held.map { now - (saved[$0.key] ?? $0.value) }.max())
   }
 }

@@ -44,11 +44,15 @@ package final class ClaudeGateway: Sendable {
     /// The age of the oldest; nil: none.
     package var oldest: Duration?
 
+    /// How many requests have ended so far.
+    package var finished: UInt64
+
     /// Makes it.
-    package init(waiting: Int = 0, inFlight: Int = 0, oldest: Duration? = nil) {
+    package init(waiting: Int = 0, inFlight: Int = 0, oldest: Duration? = nil, finished: UInt64 = 0) {
       self.waiting = waiting
       self.inFlight = inFlight
       self.oldest = oldest
+      self.finished = finished
     }
   }
 
@@ -91,7 +95,8 @@ package final class ClaudeGateway: Sendable {
     return state.withLock { state in
       Activity(
         waiting: state.started.count - state.inFlight, inFlight: state.inFlight,
-        oldest: state.started.values.min().map { now - $0 })
+        oldest: state.started.values.min().map { now - $0 },
+        finished: state.number - UInt64(state.started.count))
     }
   }
 

@@ -44,6 +44,8 @@ struct World {
     var isJoined = false
     /// Its piece of work and until when.
     var task: (number: UInt64, until: Duration)?
+    /// Whether a task may be on its way to it.
+    var isFetching = false
     /// Whether orders never reach it.
     var isDeaf = false
     /// Until when its probe fails.
@@ -58,6 +60,7 @@ struct World {
 
   enum Event {
     case poll(String)
+    case fetched(String)
     case finish(String, UInt64)
     case report(String, UInt64)
     case toCoordinator(String, UInt64, WorkerFrame)
@@ -92,6 +95,7 @@ struct World {
   private let podStore: InformerStore<Pod>
   private let autoscalers: InformerStore<SwarmAutoscaler>
   private var streams: UInt64 = 0
+  private var fetching = 0
   private var decoded: [String: (version: String, pod: Pod)] = [:]
   private var queue = EventQueue()
   private var cursor: UInt64 = 0
@@ -144,6 +148,7 @@ struct World {
   private mutating func handle(_ event: Event) {
     switch event {
     case .poll(let name): poll(name)
+    case .fetched(let name): fetched(name)
     case .finish(let name, let number): finish(name, number)
     case .report(let name, let stream): report(name, stream)
     case .toCoordinator(let name, let stream, let frame): deliver(frame, from: name, stream)
@@ -264,7 +269,7 @@ struct World {
     worker.killedAt = now + grace
     worker.pool.close()
     tally.removed += 1
-    if worker.task != nil {
+    if worker.task != nil || worker.isFetching {
       if isRolledOut(pod) {
         tally.rolledOut += 1
         worker.isRolledOut = true
@@ -275,7 +280,7 @@ struct World {
       }
     }
     workers[name] = worker
-    if worker.task == nil {
+    if worker.task == nil, !worker.isFetching || grace == .zero {
       kill(name)
     } else {
       schedule(.kill(name), in: grace)
@@ -304,16 +309,36 @@ struct World {
   private mutating func poll(_ name: String) {
     guard let worker = workers[name], worker.killedAt == nil else { return }
     let inHand = workers.values.count { $0.task != nil }
-    guard worker.pool.hasRoom, inHand < demand else {
+    guard worker.pool.hasRoom, inHand + fetching < demand else {
       schedule(.poll(name), in: draw(300...3_000))
       return
     }
-    var pool = worker.pool
-    let number = pool.take(now: budgetNow)
-    // What runs at the beginning has been begun before it.
+    workers[name]?.pool.beginFetch()
+    workers[name]?.isFetching = true
+    fetching += 1
+    schedule(.fetched(name), in: draw(2...300))
+  }
+
+  /// The queue answers; one time in two with a task even when the worker has begun to drain meanwhile.
+  private mutating func fetched(_ name: String) {
+    fetching -= 1
+    guard var worker = workers[name] else { return }
+    worker.isFetching = false
+    workers[name] = worker
+    defer { workers[name]?.pool.endFetch() }
+    guard worker.killedAt == nil else {
+      kill(name)
+      return
+    }
+    guard !worker.pool.isDraining || Bool.random(using: &random) else {
+      schedule(.report(name, worker.stream), in: draw(1...100))
+      schedule(.poll(name), in: draw(300...3_000))
+      return
+    }
+    let number = worker.pool.take(now: budgetNow)
     let length = draw(30_000...120_000)
-    workers[name]?.pool = pool
-    workers[name]?.task = (number, now + length)
+    worker.task = (number, now + length)
+    workers[name] = worker
     schedule(.finish(name, number), in: length)
     schedule(.report(name, worker.stream), in: draw(1...100))
   }
