@@ -63,7 +63,8 @@ package struct FleetSnapshot: Sendable {
     return DecisionActivity(
       inFlight: inFlight, slots: max(activity.slots, 1), oldestWorkAt: inFlight > 0 ? since - activity.oldestAge : nil,
       isWaitingForAPI: activity.waiting > 0 && activity.inFlight == 0, drain: state(of: drain),
-      unsavedSince: inFlight > 0 ? activity.unsavedAge.map { since - $0 } : nil)
+      unsavedSince: inFlight > 0 ? activity.unsavedAge.map { since - $0 } : nil,
+      drainedAt: drain?.answer == .drained ? drain.map { at - $0.answerAge } : nil)
   }
 
   private func state(of drain: WorkerReport.Drain?) -> DecisionActivity.Drain {

@@ -43,7 +43,7 @@ extension Decision {
       return
     }
     guard var trial = state.gain.trial else { return }
-    let settling = spec.limits.gainSettling.milliseconds
+    let settling = settling(spec, input, trial)
     guard current >= trial.to else {
       // The fleet shrank before anything could be seen.
       startAnew(completed)
@@ -64,6 +64,16 @@ extension Decision {
     } else {
       note(deadline: trial.at.addingSaturated(settling))
     }
+  }
+
+  /// How long growth has to show a gain: twice the time that a piece of work takes, where that is longer than the limit. New
+  /// workers finish nothing before their first piece is done, and half-hour tasks would never show a gain within minutes.
+  private func settling(_ spec: DecisionSpec, _ input: DecisionInput, _ trial: GainMemory.Trial) -> Milliseconds {
+    var slots = 1
+    for worker in input.workers { slots = max(slots, min(worker.activity?.slots ?? 1, 10_000)) }
+    // By Little's law: pieces in hand over pieces an hour.
+    let length = Int128(saneReplicas(trial.from)) * Int128(slots) * 3_600_000_000 / Int128(max(trial.rateBefore, 1))
+    return max(spec.limits.gainSettling.milliseconds, Int64(clamping: min(2 * length, 86_400_000)))
   }
 
   private mutating func startAnew(_ completed: Int64) {

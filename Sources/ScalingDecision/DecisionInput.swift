@@ -116,12 +116,17 @@ package struct WorkerObservation: Hashable, Sendable, Codable {
   package var deletionCost: Int32
   /// What identifies the object that replaces the pod, such as its ReplicaSet; nil: there is none, or it isn't known.
   package var owner: String?
+  /// Whether the pod has the sidecar, whose readiness probe fails once the worker has drained; nil: no.
+  package var hasSidecar: Bool?
+  /// `hasSidecar`, for reading.
+  var failsProbeWhenDrained: Bool { hasSidecar == true }
 
   /// Makes an observation; without further arguments a running, scheduled pod with no `Ready` condition.
   package init(
     name: String, phase: Phase = .running, isDeleting: Bool = false, readiness: Readiness? = nil,
     createdAt: Timestamp, startedAt: Timestamp? = nil, isScheduled: Bool = true,
-    requests: WorkerRequests = WorkerRequests(), activity: WorkerActivity? = nil, deletionCost: Int32 = 0, owner: String? = nil
+    requests: WorkerRequests = WorkerRequests(), activity: WorkerActivity? = nil, deletionCost: Int32 = 0, owner: String? = nil,
+    hasSidecar: Bool? = nil
   ) {
     self.name = name
     self.phase = phase
@@ -134,6 +139,7 @@ package struct WorkerObservation: Hashable, Sendable, Codable {
     self.activity = activity
     self.deletionCost = deletionCost
     self.owner = owner
+    self.hasSidecar = hasSidecar
   }
 
   /// Whether the pod still is, or will be, a worker: neither finished nor being deleted.
@@ -215,6 +221,8 @@ package struct WorkerActivity: Hashable, Sendable, Codable {
   package var oldestWorkAt: Timestamp?
   /// Since when there is work that the worker's end would lose, where it keeps checkpoints; nil: since `oldestWorkAt`.
   package var unsavedSince: Timestamp?
+  /// When it said that it takes no work and has none; nil: it hasn't, or that isn't known.
+  package var drainedAt: Timestamp?
   /// Whether it stands still until the API budget grants a request.
   package var isWaitingForAPI: Bool
   /// How far a drain order has come.
@@ -223,7 +231,7 @@ package struct WorkerActivity: Hashable, Sendable, Codable {
   /// Makes a report.
   package init(
     inFlight: Int, slots: Int = 1, oldestWorkAt: Timestamp? = nil, isWaitingForAPI: Bool = false, drain: Drain = .none,
-    unsavedSince: Timestamp? = nil
+    unsavedSince: Timestamp? = nil, drainedAt: Timestamp? = nil
   ) {
     self.inFlight = inFlight
     self.slots = slots
@@ -231,6 +239,7 @@ package struct WorkerActivity: Hashable, Sendable, Codable {
     self.isWaitingForAPI = isWaitingForAPI
     self.drain = drain
     self.unsavedSince = unsavedSince
+    self.drainedAt = drainedAt
   }
 
   /// Since when there is work that the worker's end would lose.

@@ -40,6 +40,10 @@ package struct VictimSelection {
   package static let victimCost: Int32 = -1000
   /// How many victims are marked by one plan at most; the others go with the next ones.
   package static let markLimit = 100
+  /// How long a drained worker is given to become unready; a probe that isn't there must not hold it for ever.
+  package static let probeTime = Duration.seconds(30)
+  /// How soon one that is about to become unready is looked at again.
+  private static let probePause = Duration.seconds(2)
   /// How much longer than its time a drained worker keeps to its order: who gave it must know that time is over before the
   /// worker takes work again.
   package static let orderSlack = Duration.seconds(60)
@@ -63,6 +67,8 @@ package struct VictimSelection {
     case drained
     /// Has run out of time to drain.
     case timedOut
+    /// Is drained, and about to become unready: then it goes before any worker whose probe happens to fail.
+    case settling
     /// Has no work now.
     case idle
     /// Is finishing its work.
@@ -185,13 +191,22 @@ package struct VictimSelection {
       if hasTimedOut(since) { return .timedOut }
       return activity.isBusy ? .draining : .idle
     case .acknowledged(let since):
-      if !activity.isBusy { return isExpiring(since) ? .idle : .drained }
+      if !activity.isBusy { return isExpiring(since) ? .idle : isSettling(worker, activity) ? .settling : .drained }
       return hasTimedOut(since) ? .timedOut : .draining
     }
   }
 
   private func hasTimedOut(_ since: Timestamp) -> Bool {
     drain.timeout.map { now >= since + $0 } ?? false
+  }
+
+  /// Whether a drained worker's readiness probe has yet to fail. A busy worker whose probe fails at the wrong moment would go
+  /// before drained ones that are ready, and after drained ones that aren't.
+  private func isSettling(_ worker: WorkerObservation, _ activity: WorkerActivity) -> Bool {
+    guard drain.removal == .ranked, worker.isReady, worker.failsProbeWhenDrained, let since = activity.drainedAt else {
+      return false
+    }
+    return now < since + Self.probeTime
   }
 
   /// Whether the worker may soon hold its order for over, and take work again.
@@ -241,7 +256,9 @@ package struct VictimSelection {
         since = begun
         if candidate.standing == .idle { result.orders.append(.drain(worker: worker.name)) }
       }
-      if let timeout = drain.timeout, !candidate.standing.isRemovable {
+      if candidate.standing == .settling {
+        result.until = min(result.until ?? now + Self.probePause, now + Self.probePause)
+      } else if let timeout = drain.timeout, !candidate.standing.isRemovable {
         result.until = min(result.until ?? (since + timeout), since + timeout)
       }
     }

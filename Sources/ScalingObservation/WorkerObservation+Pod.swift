@@ -2,6 +2,9 @@ package import KubernetesCore
 package import ScalingDecision
 
 extension WorkerObservation {
+  /// The name of the container that embeds the worker side (`ScalingGroup.sidecarContainer`).
+  private static let sidecar = "swarmscale-sidecar"
+
   /// Reads what decisions look at from a cached pod.
   package init(_ pod: Pod) {
     self.init(
@@ -20,7 +23,8 @@ extension WorkerObservation {
       isScheduled: !pod.nodeName.isEmpty || pod.scheduled?.status == .true,
       requests: WorkerRequests(pod.template),
       deletionCost: pod.deletionCost ?? 0,
-      owner: pod.controller?.uid)
+      owner: pod.controller?.uid,
+      hasSidecar: pod.containers.contains { $0.name == Self.sidecar } ? true : nil)
   }
 }
 

@@ -90,7 +90,37 @@ private func until(_ condition: () -> Bool) async {
     #expect(pool.report(traffic(waiting: 1, inFlight: 2), now: seconds(104)).activity == nil)
     #expect(pool.report(traffic(waiting: 1, inFlight: 2), now: seconds(108)).activity?.oldestAge == .seconds(8))
     _ = pool.leave(slot.number, now: seconds(109))
-    #expect(pool.report(traffic(), now: seconds(109)).activity == WorkerActivity(slots: 4))
+    #expect(pool.report(traffic(), now: seconds(109)).activity == WorkerActivity(slots: 4, completed: 1))
+  }
+
+  @Test("What is saved isn't lost: the age of unsaved work is that of the slot with most of it")
+  func saved() {
+    var pool = AgentPoolState(slots: 2, now: .zero)
+    let (first, second) = (pool.take(now: .zero), pool.take(now: seconds(1)))
+    #expect(pool.report(traffic(), now: seconds(10)).activity?.unsavedAge == nil, "none has said that it saves")
+    pool.save(first, now: seconds(20))
+    #expect(pool.report(traffic(), now: seconds(30)).activity?.unsavedAge == .seconds(29))
+    pool.save(second, now: seconds(31))
+    #expect(pool.report(traffic(), now: seconds(36)).activity?.unsavedAge == .seconds(16))
+    pool.save(99, now: seconds(36))
+    _ = pool.leave(first, now: seconds(36))
+    _ = pool.leave(second, now: seconds(36))
+    #expect(pool.report(traffic(), now: seconds(37)).activity == WorkerActivity(slots: 2, completed: 2))
+  }
+
+  @Test("While a task is being fetched the pool isn't drained: one may come although nobody wants it any more")
+  func fetched() {
+    var pool = AgentPoolState(slots: 1, now: .zero)
+    pool.beginFetch()
+    pool.receive(order(1), traffic(), now: seconds(1))
+    #expect(pool.report(traffic(), now: seconds(1)).answers == [DrainAnswer(order: 1, state: .accepted)])
+    #expect(!pool.isDrained(traffic(), now: seconds(30)))
+    #expect(pool.standingDrain(traffic(), now: seconds(5)) == StandingDrain(order: 1, age: .seconds(4), state: .accepted))
+    pool.endFetch()
+    #expect(pool.report(traffic(), now: seconds(31)).answers == [DrainAnswer(order: 1, state: .drained)])
+    #expect(pool.isDrained(traffic(), now: seconds(31)))
+    #expect(pool.standingDrain(traffic(), now: seconds(31))?.state == .drained)
+    #expect(pool.standingDrain(traffic(), now: seconds(61)) == nil, "its time is over")
   }
 
   @Test("A worker without slots of its own is what its requests and its word say")

@@ -22,6 +22,8 @@ package struct WorkerReport: Hashable, Sendable {
     package var age: Duration
     /// What the worker says; nil: nothing yet.
     package var answer: DrainState?
+    /// How long it has said so.
+    package var answerAge = Duration.zero
   }
 }
 
@@ -91,7 +93,8 @@ extension CoordinatorState {
       var drain: WorkerReport.Drain?
       if let record = session.drain, !record.order.isWithdrawn {
         drain = WorkerReport.Drain(
-          order: record.order.order, age: now - record.orderedAt, answer: record.answer)
+          order: record.order.order, age: now - record.orderedAt, answer: record.answer,
+          answerAge: record.answer == nil ? .zero : now - record.answeredAt)
       }
       return WorkerReport(
         identity: session.identity, isConnected: session.stream != nil, activity: session.activity,

@@ -22,6 +22,7 @@ package struct CoordinatorState: Sendable {
     var order: DrainOrder
     var orderedAt: BudgetTime
     var answer: DrainState?
+    var answeredAt = BudgetTime.zero
   }
 
   /// How it is run.
@@ -90,8 +91,8 @@ package struct CoordinatorState: Sendable {
         CoordinatorWelcome(
           coordinator: name, lease: configuration.lease,
           groups: configuration.groups.filter { $0.isOpen(to: hello.identity.namespace) })))
-    // One of before, since what the worker has just brought it knows.
-    if let drain = session.drain { effects.append(.tell(stream, .drain(drain.order))) }
+    // Also one that the worker has just brought: it answers again, since an answer may have been lost with the old stream.
+    if let drain = sessions[client]?.drain { effects.append(.tell(stream, .drain(drain.order))) }
     return effects
   }
 
@@ -102,7 +103,7 @@ package struct CoordinatorState: Sendable {
     lastOrder = max(lastOrder, min(standing.order, .max - 1))
     sessions[client]?.drain = DrainRecord(
       order: DrainOrder(order: standing.order, timeout: .zero), orderedAt: now + (.zero - standing.age),
-      answer: standing.state)
+      answer: standing.state, answeredAt: now)
   }
 
   /// Notes that a stream is lost. The worker goes on alone; what it may use is kept free.
@@ -200,8 +201,10 @@ package struct CoordinatorState: Sendable {
       _ = budgets.with(note.group) { if !$0.cancel(id, now: now) { $0.release(id, now: now) } }
     }
     if let activity = frame.activity { self.note(activity, of: client, now: now) }
-    for answer in frame.drainAnswers where sessions[client]?.drain?.order.order == answer.order {
+    for answer in frame.drainAnswers
+    where sessions[client]?.drain?.order.order == answer.order && sessions[client]?.drain?.answer != answer.state {
       sessions[client]?.drain?.answer = answer.state
+      sessions[client]?.drain?.answeredAt = now
     }
     if frame.isGoodbye {
       leave(stream, now: now)

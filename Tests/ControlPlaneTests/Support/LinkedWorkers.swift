@@ -88,20 +88,8 @@ final class LinkedWorkers: Sendable {
     return pods
   }
 
-  /// A token as a projected volume has it: bound to the pod, and for the coordinator only.
-  private func token(_ pod: String, uid: String) async throws -> String {
-    let text = try await namespace.api.send(
-      .post, "/api/v1/namespaces/\(namespace.name)/serviceaccounts/worker/token",
-      #"""
-      {"apiVersion":"authentication.k8s.io/v1","kind":"TokenRequest","spec":{"audiences":["swarmscale.dev"],
-       "boundObjectRef":{"apiVersion":"v1","kind":"Pod","name":"\#(pod)","uid":"\#(uid)"}}}
-      """#)
-    return try unwrap(
-      JSONValue(parsing: Array(text.utf8))[path: ["status", "token"]]?.stringValue, "no token in the answer")
-  }
-
   private func work(_ pod: String, uid: String, port: Int, _ clock: SystemClock) async throws {
-    let token = try await token(pod, uid: uid)
+    let token = try unwrap(try await namespace.workerToken(pod, uid: uid), "no token in the answer")
     let identity = WorkerIdentity(
       namespace: namespace.name, pod: pod, uid: uid, fleet: app, incarnation: "\(UInt32.random(in: 0 ... .max))")
     let (orders, ordering) = AsyncStream<DrainOrder>.makeStream()
@@ -118,6 +106,9 @@ final class LinkedWorkers: Sendable {
         for await order in orders where !order.isWithdrawn {
           self.state.withLock { _ = $0.drained.insert(pod) }
           link.answer(order, .drained)
+          // As the sidecar's readiness probe does: before 1.22 nothing else tells a ReplicaSet who has drained.
+          _ = try? await self.namespace.node.send(
+            .post, "/pods", #"{"namespace":"\#(self.namespace.name)","name":"\#(pod)","action":"unready"}"#)
         }
       }
       group.addTask { try await self.ask(link, identity, clock) }

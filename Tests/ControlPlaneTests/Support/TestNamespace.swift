@@ -118,6 +118,18 @@ struct TestNamespace: Sendable {
     return found
   }
 
+  /// A token as a projected volume has it: bound to the pod, and for the coordinator only; nil: the pod is gone.
+  func workerToken(_ pod: String, uid: String) async throws -> String? {
+    let text = try? await api.send(
+      .post, "/api/v1/namespaces/\(name)/serviceaccounts/worker/token",
+      #"""
+      {"apiVersion":"authentication.k8s.io/v1","kind":"TokenRequest","spec":{"audiences":["swarmscale.dev"],
+       "boundObjectRef":{"apiVersion":"v1","kind":"Pod","name":"\#(pod)","uid":"\#(uid)"}}}
+      """#)
+    guard let text else { return nil }
+    return try JSONValue(parsing: Array(text.utf8))[path: ["status", "token"]]?.stringValue
+  }
+
   // MARK: Load
 
   /// Sets what the pods labelled `app: NAME` use: amounts as the test node's control endpoint takes them.

@@ -46,6 +46,9 @@ struct World {
     var task: (number: UInt64, until: Duration)?
     /// Whether a task may be on its way to it.
     var isFetching = false
+    /// When the last frame from it arrives, and the last one to it: a stream keeps their order.
+    var lastArrival = Duration.zero
+    var lastOrder = Duration.zero
     /// Whether orders never reach it.
     var isDeaf = false
     /// Until when its probe fails.
@@ -367,7 +370,9 @@ struct World {
     var frame = WorkerFrame()
     frame.activity = report.activity
     frame.drainAnswers = report.answers
-    schedule(.toCoordinator(name, stream, frame), in: draw(1...150))
+    let arrival = max(now + draw(1...150), worker.lastArrival)
+    workers[name]?.lastArrival = arrival
+    schedule(.toCoordinator(name, stream, frame), in: arrival - now)
   }
 
   // MARK: The coordinator
@@ -406,13 +411,15 @@ struct World {
     workers[name] = worker
     // The hello is under way as everything else is.
     let stream = worker.stream
+    let arrival = now + draw(5...200)
+    workers[name]?.lastArrival = arrival
     schedule(
       .action { world in
         guard world.workers[name]?.stream == stream else { return }
         let effects = world.coordinate { $0.join(hello, stream: StreamID(stream), now: $1) } ?? []
         world.carry(effects)
         world.schedule(.report(name, stream), in: world.draw(1...100))
-      }, in: draw(5...200))
+      }, in: arrival - now)
   }
 
   private mutating func deliver(_ frame: WorkerFrame, from name: String, _ stream: UInt64) {
@@ -431,7 +438,9 @@ struct World {
   private mutating func carry(_ effects: [CoordinatorEffect]) {
     for case .tell(let stream, .drain(let order)) in effects {
       guard let name = streamNames[stream.number], workers[name]?.stream == stream.number else { continue }
-      schedule(.toWorker(name, stream.number, order), in: draw(2...200))
+      let arrival = max(now + draw(2...200), workers[name]?.lastOrder ?? now)
+      workers[name]?.lastOrder = arrival
+      schedule(.toWorker(name, stream.number, order), in: arrival - now)
     }
   }
 
