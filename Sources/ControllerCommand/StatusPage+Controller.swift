@@ -18,11 +18,13 @@ extension StatusPage {
     let reported = workers.compactMap(\.activity)
     let told = pass.trouble.map { "\($0.reason) \($0.message)" } ?? plan.map(StatusReport.signature) ?? ""
     let target = pass.target.map { "\($0.kind)/\($0.key.name)" } ?? ""
-    let observation = PageModel.Observation(
+    var observation = PageModel.Observation(
       key: pass.autoscaler.metadata.key, at: pass.now, target: target, plan: plan,
       ready: pass.input == nil ? nil : workers.count { $0.isAlive && $0.isReady },
       inFlight: reported.isEmpty ? nil : reported.reduce(0) { $0 + $1.inFlight }, hasWritten: pass.hasWritten,
       trouble: pass.trouble?.message, signature: "\(told) \(plan?.desiredReplicas ?? -1)".hashValue)
+    observation.removedBusy = pass.losses.removedBusy
+    observation.lostWork = pass.losses.lost
     observe(observation) { withWorkers in Self.record(of: pass, withWorkers: withWorkers) }
   }
 

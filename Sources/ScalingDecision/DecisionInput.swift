@@ -125,7 +125,8 @@ package struct WorkerObservation: Hashable, Sendable, Codable {
   package init(
     name: String, phase: Phase = .running, isDeleting: Bool = false, readiness: Readiness? = nil,
     createdAt: Timestamp, startedAt: Timestamp? = nil, isScheduled: Bool = true,
-    requests: WorkerRequests = WorkerRequests(), activity: WorkerActivity? = nil, deletionCost: Int32 = 0, owner: String? = nil,
+    requests: WorkerRequests = WorkerRequests(), activity: WorkerActivity? = nil, deletionCost: Int32 = 0,
+    owner: String? = nil,
     hasSidecar: Bool? = nil
   ) {
     self.name = name

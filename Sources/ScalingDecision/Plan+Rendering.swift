@@ -128,9 +128,11 @@ extension Plan {
     case .drainTimedOut(let worker): "\(worker) ran out of time to drain"
     case .rolloutInProgress: "a rollout is under way, and removes whom it likes: waiting for its end"
     case .deletionCostIgnored(let workers):
-      "\(workers) drained but still ready: this Kubernetes (before 1.22) removes unready pods first and can't tell ready ones apart; give the sidecar's container a readiness probe on /readyz"
+      "\(workers) drained but still ready: this Kubernetes (before 1.22) removes unready pods first and can't tell ready ones "
+        + "apart; give the sidecar's container a readiness probe on /readyz"
     case .workExposed(.noReports): "no worker reports its work: those that use least CPU go first"
-    case .workExposed(.orderUnknown): "whom this kind of target removes isn't known: drained workers may stay, and busy ones go"
+    case .workExposed(.orderUnknown):
+      "whom this kind of target removes isn't known: drained workers may stay, and busy ones go"
     default: nil
     }
   }

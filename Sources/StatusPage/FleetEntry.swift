@@ -48,6 +48,10 @@ struct FleetEntry: Sendable {
   var isDryRun = false
   /// Whether something keeps it from being served.
   var isTroubled = false
+  /// Workers whose removal began while they had work.
+  var removedBusy = 0
+  /// Pieces of work that were in hand when their worker was gone.
+  var lostWork = 0
   /// What was told last, as one comparable number.
   var signature = 0
   /// The number of the last entry in the list of decisions; 0: none.

@@ -85,6 +85,10 @@ package struct PageModel: Sendable {
     package var ready: Int?
     /// Pieces of work in hand; nil: no worker reports.
     package var inFlight: Int?
+    /// Workers whose removal began while they had work, since the leader began.
+    package var removedBusy = 0
+    /// Pieces of work that were in hand when their worker was gone, since then.
+    package var lostWork = 0
     /// Whether the plan's write was made.
     package var hasWritten: Bool
     /// What keeps it from being served, in words; nil: nothing.
@@ -279,6 +283,8 @@ extension FleetEntry {
     self.revision = revision
     signature = observation.signature
     isTroubled = observation.trouble != nil
+    removedBusy = observation.removedBusy
+    lostWork = observation.lostWork
     if !observation.target.isEmpty, target != observation.target { target = observation.target }
     guard let plan = observation.plan else {
       last.at = observation.at.pageSeconds

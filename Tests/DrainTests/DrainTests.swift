@@ -64,7 +64,8 @@ struct DrainTests {
   }
 
   /// What comes of several scale-downs, run side by side.
-  private func total(_ seeds: Range<UInt64>, _ scenario: @escaping @Sendable (UInt64) -> Scenario) async throws -> Total {
+  private func total(_ seeds: Range<UInt64>, _ scenario: @escaping @Sendable (UInt64) -> Scenario) async throws -> Total
+  {
     try await withThrowingTaskGroup(of: World.Tally.self) { group in
       for seed in seeds { group.addTask { try await Simulation(scenario(seed)).run().tally } }
       var total = Total()

@@ -38,11 +38,12 @@ struct RemovalTests {
     #expect(select(workers, current: 20, goal: 10).replicas == 20)
     let back = select(workers, current: 20, goal: 25)
     #expect(back.orders == [], "whoever takes work again now would be removed at work")
-    let more = select(workers.map { worker in
-      var worker = worker
-      if worker.name == Fleet.name(15) { worker.activity = drained }
-      return worker
-    }, current: 20, goal: 10)
+    let more = select(
+      workers.map { worker in
+        var worker = worker
+        if worker.name == Fleet.name(15) { worker.activity = drained }
+        return worker
+      }, current: 20, goal: 10)
     #expect(more.replicas == 19)
   }
 
@@ -147,6 +148,7 @@ struct RemovalTests {
         inFlight: 1, oldestWorkAt: start - .seconds(60 * minutes), drain: .acknowledged(since: start - .seconds(601)),
         unsavedSince: saved.map { start - .seconds($0) })
     }
-    #expect(select(workers([late(30), late(20), late(50, saved: 5), busy]), goal: 2).victims == [2, 1].map(Fleet.name))
+    #expect(
+      select(workers([late(30), late(20), late(50, saved: 5), busy]), goal: 2).victims == [2, 1].map(Fleet.name))
   }
 }

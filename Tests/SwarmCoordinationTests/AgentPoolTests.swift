@@ -115,7 +115,8 @@ private func until(_ condition: () -> Bool) async {
     pool.receive(order(1), traffic(), now: seconds(1))
     #expect(pool.report(traffic(), now: seconds(1)).answers == [DrainAnswer(order: 1, state: .accepted)])
     #expect(!pool.isDrained(traffic(), now: seconds(30)))
-    #expect(pool.standingDrain(traffic(), now: seconds(5)) == StandingDrain(order: 1, age: .seconds(4), state: .accepted))
+    #expect(
+      pool.standingDrain(traffic(), now: seconds(5)) == StandingDrain(order: 1, age: .seconds(4), state: .accepted))
     pool.endFetch()
     #expect(pool.report(traffic(), now: seconds(31)).answers == [DrainAnswer(order: 1, state: .drained)])
     #expect(pool.isDrained(traffic(), now: seconds(31)))

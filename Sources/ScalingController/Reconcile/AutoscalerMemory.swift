@@ -19,6 +19,8 @@ package struct AutoscalerMemory: Sendable {
   package var lastHistoryWrite: MonotonicTime?
   /// How many deletion costs were changed lately.
   package var costUpdates = CostUpdates()
+  /// What became of drains.
+  package var drains = DrainWatch()
   /// The binding step that the metrics show; nil when they may show any.
   package var shownStep: BindingStep?
 

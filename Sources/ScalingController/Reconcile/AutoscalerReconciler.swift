@@ -183,7 +183,7 @@ package struct AutoscalerReconciler: Sendable {
       let plan = ScalingDecision.decide(compiled.decision, memory.state, input)
       pass.plan = plan
       pass.decisions.append(Pass.Decision(stateBefore: memory.state, input: input, plan: plan))
-      try await carryOut(plan, pass, &memory)
+      try await carryOut(plan, &pass, &memory)
       guard let replicas = plan.write else {
         memory.state = plan.state
         return
@@ -212,13 +212,14 @@ package struct AutoscalerReconciler: Sendable {
   }
 
   /// Tells workers what the plan orders, before the write that relies on it.
-  private func carryOut(_ plan: Plan, _ pass: Pass, _ memory: inout AutoscalerMemory) async throws(Trouble) {
+  private func carryOut(_ plan: Plan, _ pass: inout Pass, _ memory: inout AutoscalerMemory) async throws(Trouble) {
     guard let orders, !plan.orders.isEmpty, mayAct() else { return }
     do {
       try await orders.carryOut(
         memory.costUpdates.bounded(plan.orders, now: time.monotonicNow),
         namespace: pass.autoscaler.metadata.namespace,
         lifetime: pass.compiled?.decision.drain.orderLifetime ?? DrainSpec().orderLifetime)
+      pass.hasOrdered = true
     } catch {
       memory.state = plan.stateIfWriteFails(after: memory.state)
       throw Trouble(

@@ -22,6 +22,10 @@ package struct Pass: Sendable {
   package var decisions: [Decision] = []
   /// Whether the plan's write was made.
   package var hasWritten = false
+  /// Whether the plan's orders were given to workers and pods.
+  package var hasOrdered = false
+  /// Work that was hit since this process leads, as far as it was seen.
+  package var losses = DrainWatch.Totals()
   /// What ended the pass early, or kept the write from being made.
   package var trouble: Trouble?
 

@@ -20,6 +20,14 @@ package enum ControllerMetrics {
   package static let reconcileSeconds = "swarmscale_reconcile_duration_seconds"
   /// Writes of the scale subresource by outcome and direction.
   package static let scaleWrites = "swarmscale_scale_writes_total"
+  /// Drains by what became of them.
+  package static let drains = "swarmscale_drains_total"
+  /// How long workers take from the order to drain until they have no work.
+  package static let drainSeconds = "swarmscale_drain_duration_seconds"
+  /// Workers whose removal, by whomever, began while they had work.
+  package static let removedBusy = "swarmscale_workers_removed_busy_total"
+  /// Pieces of work that were in hand when their worker was gone.
+  package static let lostWork = "swarmscale_work_lost_total"
   /// Status patches by outcome.
   package static let statusWrites = "swarmscale_status_writes_total"
   /// Whether this process leads.
@@ -58,6 +66,15 @@ package enum ControllerMetrics {
       reconcileSeconds, .histogram, buckets: [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10],
       help: "How long passes take."),
     .init(scaleWrites, .counter, labels: ["direction", "outcome"], help: "Writes of /scale."),
+    .init(
+      drains, .counter, labels: namespaceAndName + ["outcome"],
+      help: "Workers that were ordered, acknowledged, drained, refused, cancelled or timed_out."),
+    .init(
+      drainSeconds, .histogram, buckets: [1, 5, 15, 30, 60, 120, 300, 600, 1800, 3600],
+      help: "From the order to drain until the worker had no work."),
+    .init(
+      removedBusy, .counter, labels: namespaceAndName, help: "Workers whose removal began while they had work."),
+    .init(lostWork, .counter, labels: namespaceAndName, help: "Pieces of work in hand when their worker was gone."),
     .init(statusWrites, .counter, labels: ["outcome"], help: "Patches of autoscalers' status."),
     .init(leader, .gauge, help: "1 while this process leads."),
     .init(cachedObjects, .gauge, labels: ["resource"], help: "Objects in the watch caches."),

@@ -36,7 +36,10 @@ package struct PassReporter: Sendable {
   package func report(
     _ pass: Pass, _ memory: inout AutoscalerMemory, tookFrom began: MonotonicTime, mayAct: @Sendable () -> Bool
   ) async -> Bool {
+    var pass = pass
     tell(pass, &memory)
+    tellDrains(pass, &memory)
+    pass.losses = memory.drains.totals
     let status = StatusReport.status(of: pass, previous: memory.status, state: memory.state)
     count(pass, status, &memory, tookFrom: began)
     let isWritten = mayAct() ? await write(status, pass, &memory) : true
@@ -98,6 +101,42 @@ package struct PassReporter: Sendable {
       metadata[LogKey.error] = "\(trouble)"
       logger.warning("\(pass.autoscaler.metadata.name): no value for metric \(name)", metadata: metadata)
       record(pass, .warning, plan.proposals[index].failureReason, "no value for metric \(name): \(trouble)")
+    }
+  }
+
+  /// Counts what became of drains, and tells of what people should know.
+  private func tellDrains(_ pass: Pass, _ memory: inout AutoscalerMemory) {
+    guard let input = pass.input, let plan = pass.plan else { return }
+    let news = memory.drains.observe(input, plan, isCarriedOut: pass.hasOrdered, hasWritten: pass.hasWritten)
+    let key = pass.autoscaler.metadata.key
+    for (outcome, count) in [
+      ("ordered", news.ordered), ("acknowledged", news.acknowledged), ("drained", news.drained),
+      ("refused", news.refused), ("cancelled", news.cancelled), ("timed_out", news.timedOut.count),
+    ] where count > 0 {
+      registry.increment(ControllerMetrics.drains, by: Double(count), [key.namespace, key.name, outcome])
+    }
+    for duration in news.durations { registry.observe(ControllerMetrics.drainSeconds, duration.secondsAsDouble) }
+    if !news.removedBusy.isEmpty {
+      registry.increment(
+        ControllerMetrics.removedBusy, by: Double(news.removedBusy.count), [key.namespace, key.name])
+    }
+    if news.lost > 0 {
+      registry.increment(ControllerMetrics.lostWork, by: Double(news.lost), [key.namespace, key.name])
+    }
+    if news.ordered > 0 { record(pass, .normal, "DrainOrdered", "\(news.ordered) workers were told to drain") }
+    if news.cancelled > 0 { record(pass, .normal, "DrainCancelled", "\(news.cancelled) workers were called back") }
+    if let worker = news.timedOut.first {
+      record(
+        pass, .warning, "DrainTimedOut",
+        "\(news.timedOut.count) busy workers were given up after the drain timeout, \(worker) among them")
+    }
+    if let worker = news.removedBusy.first {
+      record(
+        pass, .warning, "RemovedBusy",
+        "\(news.removedBusy.count) workers were removed while they had work, \(worker) among them")
+    }
+    if news.lost > 0 {
+      record(pass, .warning, "WorkLost", "\(news.lost) pieces of work were in hand when their workers were gone")
     }
   }
 

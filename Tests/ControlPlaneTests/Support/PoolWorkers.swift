@@ -104,7 +104,8 @@ final class PoolWorkers: Sendable {
     var pods: [String: String] = [:]
     for item in try JSONValue(parsing: Array(text.utf8))["items"]?.arrayValue ?? [] {
       guard item[path: ["status", "phase"]] == "Running", item[path: ["metadata", "deletionTimestamp"]] == nil,
-        let name = item[path: ["metadata", "name"]]?.stringValue, let uid = item[path: ["metadata", "uid"]]?.stringValue
+        let name = item[path: ["metadata", "name"]]?.stringValue,
+        let uid = item[path: ["metadata", "uid"]]?.stringValue
       else { continue }
       pods[name] = uid
     }

@@ -243,7 +243,9 @@ struct World {
 
   private mutating func probe(_ name: String) {
     guard let worker = workers[name], worker.killedAt == nil else { return }
-    let isReady = now >= worker.unreadyUntil && !(scenario.hasReadinessProbe && worker.pool.isDrained(ClaudeGateway.Activity(), now: budgetNow))
+    let isReady =
+      now >= worker.unreadyUntil
+      && !(scenario.hasReadinessProbe && worker.pool.isDrained(ClaudeGateway.Activity(), now: budgetNow))
     if isReady != worker.isReady {
       workers[name]?.isReady = isReady
       send(
@@ -501,7 +503,9 @@ struct World {
     decoded = seen
     autoscalers.beginList()
     for entry in cluster.store.list("swarmautoscalers", namespace: "default") {
-      if let object = try? KubernetesJSON.decode(SwarmAutoscaler.self, from: entry.object) { _ = autoscalers.put(object) }
+      if let object = try? KubernetesJSON.decode(SwarmAutoscaler.self, from: entry.object) {
+        _ = autoscalers.put(object)
+      }
     }
     _ = autoscalers.finishList()
   }

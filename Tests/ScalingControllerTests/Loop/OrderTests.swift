@@ -13,7 +13,8 @@ import Testing
       LoopSpec.asking(), Array(repeating: busy, count: 5) + Array(repeating: idle, count: 3), asking: 6)
     try await loop.pass()
     #expect(loop.writes == [])
-    #expect(reports.with { $0.timeouts } == [.seconds(1_860), .seconds(1_860)], "half an hour by default, and a minute more")
+    #expect(
+      reports.with { $0.timeouts } == [.seconds(1_860), .seconds(1_860)], "half an hour by default, and a minute more")
     for _ in 0..<4 { try await loop.pass() }
     #expect(loop.writes == [6] && loop.victims.count == 2)
     let costs = loop.cluster.with { $0.costs }
