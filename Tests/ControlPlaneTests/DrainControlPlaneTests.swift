@@ -12,7 +12,8 @@ import Testing
 struct DrainControlPlaneTests {
   private static func spec(_ fleet: String) -> String {
     #"""
-    {\#(deploymentReference(fleet)),"minReplicas":5,"maxReplicas":40,\#(immediateBehavior),"metrics":[
+    {\#(deploymentReference(fleet)),"minReplicas":5,"maxReplicas":40,
+     "behavior":{"scaleDown":{"stabilizationWindowSeconds":0,"tolerance":"0"}},"metrics":[
      {"type":"External","external":{"metric":{"name":"\#(fleet)-work"},"target":{"type":"AverageValue","averageValue":"1"}}}]}
     """#
   }

@@ -1,4 +1,4 @@
-package import KubernetesCore
+import KubernetesCore
 package import ScalingDecision
 
 /// What became of drains and of work, from one look at a fleet to the next: what is counted was seen, not supposed.
