@@ -246,7 +246,8 @@ let package = Package(
     .target(
       name: "UserCommands",
       dependencies: [
-        "KubernetesCore", "KubernetesYAML", "ScalingAPI", "ScalingDecision", "HPAReference", "YAML",
+        "KubernetesClient", "KubernetesConfiguration", "KubernetesCore", "KubernetesRuntime", "KubernetesYAML",
+        "ScalingAPI", "ScalingDecision", "HPAReference", "YAML",
         .product(name: "SystemPackage", package: "swift-system", condition: .when(platforms: [.linux])),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),

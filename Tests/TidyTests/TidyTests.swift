@@ -105,7 +105,8 @@ import Testing
       "Musl", "Darwin",
     ],
     "UserCommands": [
-      "ArgumentParser", "ScalingAPI", "ScalingDecision", "HPAReference", "KubernetesCore", "KubernetesYAML", "YAML",
+      "ArgumentParser", "KubernetesClient", "KubernetesConfiguration", "KubernetesRuntime", "ScalingAPI",
+      "ScalingDecision", "HPAReference", "KubernetesCore", "KubernetesYAML", "YAML",
       "System", "SystemPackage", "FoundationEssentials", "Foundation", "Glibc", "Musl", "Darwin",
     ],
     "swarmscale": ["ArgumentParser", "ControllerCommand", "LocalMode", "UserCommands"],

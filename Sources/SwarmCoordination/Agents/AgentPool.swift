@@ -309,6 +309,8 @@ public final class AgentPool: Sendable {
   ///
   /// - Throws: `CancellationError`.
   package func run(reportingTo link: CoordinatorLink) async throws {
+    // What another link was told this one doesn't know.
+    if let told = core.withLock({ $0.state.lastActivity }) { link.report(told) }
     while true {
       let (now, activity) = (clock.now, activity)
       let (report, wasDraining, isDraining) = core.withLock { core in
