@@ -10,5 +10,7 @@ struct Swarmscale: AsyncParsableCommand {
     commandName: "swarmscale",
     abstract: "Scale fleets of Claude-powered workers on Kubernetes.",
     version: swarmscaleVersion,
-    subcommands: [LocalCommand.self, ControllerCommand.self, ValidateCommand.self, ReplayCommand.self, DrainCommand.self])
+    subcommands: [
+      LocalCommand.self, ControllerCommand.self, ValidateCommand.self, ReplayCommand.self, DrainCommand.self,
+    ])
 }
