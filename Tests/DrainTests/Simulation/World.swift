@@ -184,7 +184,7 @@ struct World {
     switch answer {
     case .document(let status, let document, _): return (status, document)
     case .text(let status, let text): return (status, .string(text))
-    case .watch, .log, .metrics: return (200, .null)
+    case .watch, .log, .metrics, .external: return (200, .null)
     }
   }
 
