@@ -77,7 +77,7 @@ let package = Package(
     .target(name: "HPAReference", dependencies: ["KubernetesCore", "ScalingAPI"]),
 
     // MARK: What pods carry
-    .target(name: "WorkerEmbedding", dependencies: ["KubernetesCore"]),
+    .target(name: "WorkerEmbedding", dependencies: ["KubernetesCore", "ScalingAPI"]),
 
     // MARK: The Claude API's budget
     .target(name: "RateBudget"),

@@ -23,8 +23,14 @@ package struct EmbeddingSettings: Hashable, Sendable {
   /// Whether a sidecar that is there already is written anew: manifests get the present settings, running systems keep theirs.
   package var replacesSidecar: Bool
 
+  /// The image of this version.
+  package static let defaultImage = "swarmscale/swarmscale:0.1.0"
+
   /// Makes settings; without more than the image those of the documentation.
-  package init(image: String, coordinator: String? = nil, authority: String? = nil, replacesSidecar: Bool = false) {
+  package init(
+    image: String = Self.defaultImage, coordinator: String? = nil, authority: String? = nil,
+    replacesSidecar: Bool = false
+  ) {
     self.image = image
     self.coordinator = coordinator
     self.authority = authority

@@ -10,5 +10,5 @@ struct Swarmscale: AsyncParsableCommand {
     commandName: "swarmscale",
     abstract: "Scale fleets of Claude-powered workers on Kubernetes.",
     version: swarmscaleVersion,
-    subcommands: [LocalCommand.self, ControllerCommand.self, ValidateCommand.self, ReplayCommand.self])
+    subcommands: [LocalCommand.self, ControllerCommand.self, ValidateCommand.self, InjectCommand.self, ReplayCommand.self])
 }
