@@ -170,6 +170,7 @@ let package = Package(
         "ScalingAPI", "ScalingController", "ScalingDecision", "ScalingObservation",
         .product(name: "Crypto", package: "swift-crypto"),
         .product(name: "Logging", package: "swift-log"),
+        .product(name: "NIOCertificateReloading", package: "swift-nio-extras"),
       ]),
     .target(
       name: "FleetCertificates",
@@ -213,6 +214,7 @@ let package = Package(
         "StatusPage", "WorkerEmbedding",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
+        .product(name: "NIOCertificateReloading", package: "swift-nio-extras"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
         .product(name: "UnixSignals", package: "swift-service-lifecycle"),
       ]),

@@ -8,7 +8,7 @@ package final class ServingIdentity: CertificateReloader {
     var override = NIOSSLContextConfigurationOverride.noChanges
     var chain = ""
     var authorities: String?
-    var waiters: [CheckedContinuation<Void, Never>] = []
+    var waiters: [AsyncStream<Void>.Continuation] = []
   }
 
   private let state = Mutex(State())
@@ -24,15 +24,16 @@ package final class ServingIdentity: CertificateReloader {
   /// The authorities by which the certificate is known, PEM; nil: not known here.
   package var authorities: String? { state.withLock { $0.authorities } }
 
-  /// Returns when there is a certificate.
-  package func whenReady() async {
-    await withCheckedContinuation { continuation in
-      let isReady = state.withLock { state in
-        if state.chain.isEmpty { state.waiters.append(continuation) }
-        return !state.chain.isEmpty
-      }
-      if isReady { continuation.resume() }
+  /// Returns when there is a certificate; throws `CancellationError` when the task is cancelled before.
+  package func whenReady() async throws {
+    let (stream, signal) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+    let isReady = state.withLock { state in
+      if state.chain.isEmpty { state.waiters.append(signal) }
+      return !state.chain.isEmpty
     }
+    if isReady { return }
+    for await _ in stream {}
+    try Task.checkCancellation()
   }
 
   /// Shows another certificate from now on. Returns whether it is another one; throws when it can't be used.
@@ -57,7 +58,7 @@ package final class ServingIdentity: CertificateReloader {
       defer { state.waiters = [] }
       return state.waiters
     }
-    for waiter in waiters { waiter.resume() }
+    for waiter in waiters { waiter.finish() }
     return true
   }
 }
