@@ -388,7 +388,7 @@ let package = Package(
         "AdmissionWebhook", "ControllerCommand", "ControllerServer", "CoordinationProtocol", "Coordinator",
         "FleetCertificates", "FleetCoordination", "KubernetesClient", "KubernetesConfiguration", "KubernetesCore",
         "KubernetesRuntime", "KubernetesYAML", "Observability", "RateBudget", "ScalingAPI", "ScalingController",
-        "ScalingDecision", "SwarmCoordination", "TestSupport", "WorkerEmbedding",
+        "ScalingDecision", "SwarmCoordination", "TestSupport", "UserCommands", "WorkerEmbedding",
         .product(name: "Logging", package: "swift-log"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
       ]),
@@ -463,7 +463,9 @@ let package = Package(
       ]),
     .testTarget(
       name: "AdmissionWebhookTests",
-      dependencies: ["AdmissionWebhook", "KubernetesCore", "KubernetesRuntime", "ScalingAPI", "WorkerEmbedding"]),
+      dependencies: [
+        "AdmissionWebhook", "KubernetesCore", "KubernetesRuntime", "ScalingAPI", "ScalingController", "WorkerEmbedding",
+      ]),
     .testTarget(name: "RateBudgetTests", dependencies: ["RateBudget"]),
     .testTarget(
       name: "CoordinatorTests",
