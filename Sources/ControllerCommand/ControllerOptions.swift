@@ -1,6 +1,7 @@
 package import ArgumentParser
 package import Logging
 package import Observability
+import WorkerEmbedding
 
 /// The flags of the controller, shared by `swarmscale-controller` and `swarmscale controller`.
 package struct ControllerOptions: ParsableArguments {
@@ -84,7 +85,7 @@ package struct ControllerOptions: ParsableArguments {
   package var certificateName: [String] = []
 
   @Option(help: ArgumentHelp("Image of the sidecar that the webhook embeds.", valueName: "image"))
-  package var sidecarImage = "swarmscale/swarmscale:0.1.0"
+  package var sidecarImage = EmbeddingSettings.defaultImage
 
   @Option(
     help: ArgumentHelp(
