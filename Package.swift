@@ -159,7 +159,7 @@ let package = Package(
       name: "ScalingController",
       dependencies: [
         "KubernetesCore", "KubernetesProtobuf", "KubernetesRuntime", "ScalingAPI", "ScalingDecision",
-        "ScalingObservation", "Observability",
+        "ScalingObservation", "Observability", "WorkerEmbedding",
         .product(name: "Logging", package: "swift-log"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
       ]),

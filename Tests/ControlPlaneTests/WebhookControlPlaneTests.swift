@@ -157,12 +157,12 @@ struct WebhookControlPlaneTests {
   /// API servers take a moment to learn of a configuration, and of its authorities.
   private func becomesEffective(_ running: Running) async throws {
     let pod = try Self.golden("deployment-1")
-    try await eventually("the webhook is called") { () async throws -> JSONValue? in
+    _ = try await eventually("the webhook is called") { () async throws -> JSONValue? in
       guard let answer = try? await running.send(pod) else { return nil }
       return answer["metadata"]?["annotations"]?[EmbeddingNames.embedded]
     }
     let broken = Self.broken(in: running.namespace)
-    try await eventually("the validation is called") { () async throws -> Bool? in
+    _ = try await eventually("the validation is called") { () async throws -> Bool? in
       do {
         _ = try await running.namespace.api.send(.post, Self.autoscalers(running.namespace) + "?dryRun=All", broken)
         return nil
@@ -243,7 +243,7 @@ struct WebhookControlPlaneTests {
       }
       return admitted
     }
-    #expect(admitted > 50)
+    #expect(admitted > 10)
   }
 
   private static func autoscalers(_ namespace: TestNamespace) -> String {

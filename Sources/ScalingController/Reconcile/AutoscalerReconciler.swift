@@ -110,6 +110,9 @@ package struct AutoscalerReconciler: Sendable {
       pass.now = time.wallNow
     }
     pass.input = await input(pass, target, &memory, rival: rival)
+    if compiled.resolved.embedMode == .sidecar {
+      pass.unembedded = .init(lookup.pods(inNamespace: target.key.namespace, matching: target.selector))
+    }
   }
 
   private func compile(
