@@ -123,7 +123,7 @@ package struct ControllerCommand: AsyncParsableCommand {
     let server = ControllerServer(
       endpoints: ControllerServerEndpoints(
         liveness: { .ok },
-        readiness: { controller.notReadyReason.map { .failing($0) } ?? .ok },
+        readiness: { (controller.notReadyReason ?? webhook.notReadyReason).map { .failing($0) } ?? .ok },
         metrics: { registry.render() }), page: page,
       host: options.listen.host, port: options.listen.port, logger: logger.atMost(.notice),
       onListening: { port in

@@ -8,6 +8,7 @@ import NIOCertificateReloading
 import Observability
 import ScalingController
 import ServiceLifecycle
+import Synchronization
 import WorkerEmbedding
 
 #if canImport(FoundationEssentials)
@@ -28,6 +29,7 @@ struct WebhookParts {
   private let logger: Logger
   private let serverLogger: Logger
   private let serverVersion: ServerVersion
+  private let listening = Listening()
   /// The authorities of `--worker-ca`; nil: none was named.
   private let workerAuthority: String?
 
@@ -61,6 +63,13 @@ struct WebhookParts {
       try await identity.whenReady()
       return identity
     }
+  }
+
+  /// What is missing before API servers can be answered; nil: nothing, or there is no webhook.
+  var notReadyReason: String? {
+    guard options.webhookListen != nil, !listening.isListening else { return nil }
+    return webhookIdentity.isReady
+      ? "the webhook doesn't listen yet" : "the webhook has no certificate yet; the log says what keeps it"
   }
 
   /// What keeps certificates, and the webhook for the pods of `controller`'s autoscalers.
@@ -101,7 +110,7 @@ struct WebhookParts {
     _ listen: ListenAddress, _ controller: ScalingControllerService, _ registry: MetricsRegistry
   ) -> AdmissionServer {
     let webhook = AdmissionWebhook(configuration(controller))
-    let (identity, version, logger) = (webhookIdentity, serverVersion, self.logger)
+    let (identity, version, listening, logger) = (webhookIdentity, serverVersion, self.listening, self.logger)
     return AdmissionServer(
       host: listen.host, port: listen.port, certificates: identity,
       whenReady: {
@@ -111,6 +120,7 @@ struct WebhookParts {
         try await version.whenKnown()
       }, maximumBody: AdmissionWebhook.maximumBody, logger: serverLogger,
       onListening: { port in
+        listening.begin()
         logger.info("serving the admission webhook", metadata: [LogKey.address: "\(listen.host):\(port)"])
       }
     ) { path, body in
@@ -139,6 +149,15 @@ struct WebhookParts {
       }, server: { version.current }, autoscaler: { controller.autoscaler(scaling: $0) }, namespace: options.namespace,
       excludedNamespaces: ["kube-system", namespace])
   }
+}
+
+/// Whether the webhook listens.
+private final class Listening: Sendable {
+  private let state = Mutex(false)
+
+  var isListening: Bool { state.withLock { $0 } }
+
+  func begin() { state.withLock { $0 = true } }
 }
 
 /// Follows the API server's version as long as the controller runs.

@@ -24,13 +24,13 @@ struct EmbedMissingTests {
     let mended = Atomic(false)
     let loop = try loop(#""embed":{"mode":"Sidecar"}"#) { $0 >= 3 || mended.load(ordering: .relaxed) }
     try await loop.pass()
-    let missing = try #require(loop.condition("EmbedMissing"))
+    let missing = try #require(try loop.condition("EmbedMissing"))
     #expect(missing.status == "True" && missing.reason == "PodsWithoutSidecar")
     #expect(missing.message.hasPrefix("3 of 10 pods run without the sidecar (w-000 for one)"))
     #expect(missing.message.contains("kubectl rollout restart Deployment/fleet"))
     mended.store(true, ordering: .relaxed)
     try await loop.pass()
-    let after = try #require(loop.condition("EmbedMissing"))
+    let after = try #require(try loop.condition("EmbedMissing"))
     #expect(after.status == "False" && after.reason == "AllEmbedded")
   }
 
