@@ -33,6 +33,8 @@ struct WebhookControlPlaneTests {
     var keeper: CertificateKeeper
     var identity: ServingIdentity
     var mode: Mutexed<String>
+    /// Who scales a target; nil: an autoscaler `reviewers` scales every one.
+    var lookup: Mutexed<(@Sendable (TargetIdentity) -> SwarmAutoscaler?)?>
 
     func send(_ pod: JSONValue) async throws -> JSONValue {
       let body = String(decoding: pod.text, as: UTF8.self)
@@ -65,13 +67,15 @@ struct WebhookControlPlaneTests {
           webhooks: namespace.name, policy: policy, interval: interval),
         client: namespace.api.client, identity: identity, time: time, logger: logger)
       let mode = Mutexed("Sidecar")
+      let lookup = Mutexed<(@Sendable (TargetIdentity) -> SwarmAutoscaler?)?>(nil)
       let version = try #require(
         KubernetesVersion((try await namespace.api.client.serverVersion()).gitVersion))
       let webhook = AdmissionWebhook(
         .init(
           settings: { Self.settings }, server: { version },
           autoscaler: { target in
-            SwarmAutoscaler([
+            if let lookup = lookup.current { return lookup(target) }
+            return SwarmAutoscaler([
               "metadata": ["name": "reviewers", "namespace": .string(target.namespace)],
               "spec": ["embed": ["mode": .string(mode.current)], "drain": ["timeout": "10m"]],
             ])
@@ -102,7 +106,7 @@ struct WebhookControlPlaneTests {
             }
             try await configure(namespace, port: try unwrap(port, "a port"))
             try await keeper.look()
-            let running = Running(namespace: namespace, keeper: keeper, identity: identity, mode: mode)
+            let running = Running(namespace: namespace, keeper: keeper, identity: identity, mode: mode, lookup: lookup)
             try await becomesEffective(running)
             let result = try await body(running)
             await deconfigure(namespace)
@@ -220,6 +224,28 @@ struct WebhookControlPlaneTests {
         again["status"] = nil
         let twice = try await running.send(again)
         #expect(twice["spec"] == stored["spec"], "\(name), a second time")
+      }
+    }
+  }
+
+  @Test("A Deployment's own pods carry the sidecar once its autoscaler asks for it; those of before are told of")
+  func deployment() async throws {
+    try await withWebhook("owners") { running in
+      let namespace = running.namespace
+      let controller = try TestController(kubeconfig: namespace.state.kubeconfig, namespace: namespace.name)
+      running.lookup.current = { controller.service.autoscaler(scaling: $0) }
+      try await namespace.createDeployment("web", replicas: 5)
+      try await namespace.createAutoscaler("web", spec: #"{\#(deploymentReference("web")),"embed":{}}"#)
+      try await controller.run {
+        let before = await controller.pass(since: 0) { $0.unembedded?.pods.count == 5 }
+        #expect(before.unembedded?.total == 5)
+        try await namespace.api.send(
+          .patch, "/apis/apps/v1/namespaces/\(namespace.name)/deployments/web",
+          #"{"spec":{"template":{"metadata":{"annotations":{"rollout":"1"}}}}}"#)
+        await controller.pass(since: 0) { $0.unembedded?.pods.isEmpty == true && ($0.unembedded?.total ?? 0) >= 5 }
+        let text = try await namespace.api.send(
+          .get, "/apis/swarmscale.dev/v1alpha1/namespaces/\(namespace.name)/swarmautoscalers/web")
+        #expect(text.contains("EmbedMissing"))
       }
     }
   }
