@@ -22,6 +22,7 @@ let package = Package(
     .package(url: "https://github.com/apple/swift-http-types", from: "1.8.0"),
     .package(url: "https://github.com/apple/swift-log", from: "1.16.0"),
     .package(url: "https://github.com/apple/swift-nio", from: "2.101.0"),
+    .package(url: "https://github.com/apple/swift-nio-extras", from: "1.35.0"),
     .package(url: "https://github.com/apple/swift-nio-ssl", from: "2.37.0"),
     // Without its default traits: no full Foundation, and so no ICU.
     .package(url: "https://github.com/apple/swift-protobuf", from: "1.39.0", traits: []),
@@ -75,6 +76,9 @@ let package = Package(
     .target(name: "ScalingObservation", dependencies: ["KubernetesCore", "ScalingDecision"]),
     .target(name: "HPAReference", dependencies: ["KubernetesCore", "ScalingAPI"]),
 
+    // MARK: What pods carry
+    .target(name: "WorkerEmbedding", dependencies: ["KubernetesCore", "ScalingAPI"]),
+
     // MARK: The Claude API's budget
     .target(name: "RateBudget"),
     .target(
@@ -92,6 +96,7 @@ let package = Package(
         "RateBudget", "CoordinationProtocol",
         .product(name: "GRPCCore", package: "grpc-swift-2"),
         .product(name: "GRPCNIOTransportHTTP2", package: "grpc-swift-nio-transport"),
+        .product(name: "NIOCertificateReloading", package: "swift-nio-extras"),
       ]),
 
     // MARK: A local Messages API, for tests and local mode
@@ -154,7 +159,7 @@ let package = Package(
       name: "ScalingController",
       dependencies: [
         "KubernetesCore", "KubernetesProtobuf", "KubernetesRuntime", "ScalingAPI", "ScalingDecision",
-        "ScalingObservation", "Observability",
+        "ScalingObservation", "Observability", "WorkerEmbedding",
         .product(name: "Logging", package: "swift-log"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
       ]),
@@ -165,6 +170,25 @@ let package = Package(
         "ScalingAPI", "ScalingController", "ScalingDecision", "ScalingObservation",
         .product(name: "Crypto", package: "swift-crypto"),
         .product(name: "Logging", package: "swift-log"),
+        .product(name: "NIOCertificateReloading", package: "swift-nio-extras"),
+      ]),
+    .target(
+      name: "FleetCertificates",
+      dependencies: [
+        "KubernetesCore", "KubernetesRuntime",
+        .product(name: "Crypto", package: "swift-crypto"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "NIOCertificateReloading", package: "swift-nio-extras"),
+        .product(name: "NIOSSL", package: "swift-nio-ssl"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+        .product(name: "SwiftASN1", package: "swift-asn1"),
+        .product(name: "X509", package: "swift-certificates"),
+      ]),
+    .target(
+      name: "AdmissionWebhook",
+      dependencies: [
+        "KubernetesCore", "KubernetesRuntime", "ScalingAPI", "ScalingController", "WorkerEmbedding",
+        .product(name: "Logging", package: "swift-log"),
       ]),
     .target(
       name: "StatusPage", dependencies: ["KubernetesCore", "ScalingDecision", "ScalingObservation"],
@@ -174,19 +198,23 @@ let package = Package(
       dependencies: [
         "StatusPage",
         .product(name: "Hummingbird", package: "hummingbird"),
+        .product(name: "HummingbirdTLS", package: "hummingbird"),
         .product(name: "Logging", package: "swift-log"),
+        .product(name: "NIOCertificateReloading", package: "swift-nio-extras"),
         .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOSSL", package: "swift-nio-ssl"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
       ]),
     .target(
       name: "ControllerCommand",
       dependencies: [
-        "ControllerServer", "CoordinationProtocol", "Coordinator", "FleetCoordination", "KubernetesClient",
-        "KubernetesConfiguration", "KubernetesCore",
+        "AdmissionWebhook", "ControllerServer", "CoordinationProtocol", "Coordinator", "FleetCertificates",
+        "FleetCoordination", "KubernetesClient", "KubernetesConfiguration", "KubernetesCore",
         "KubernetesRuntime", "Observability", "RateBudget", "ScalingAPI", "ScalingController", "ScalingDecision",
-        "StatusPage",
+        "StatusPage", "WorkerEmbedding",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
+        .product(name: "NIOCertificateReloading", package: "swift-nio-extras"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
         .product(name: "UnixSignals", package: "swift-service-lifecycle"),
       ]),
@@ -247,7 +275,7 @@ let package = Package(
       name: "UserCommands",
       dependencies: [
         "KubernetesClient", "KubernetesConfiguration", "KubernetesCore", "KubernetesRuntime", "KubernetesYAML",
-        "ScalingAPI", "ScalingDecision", "HPAReference", "YAML",
+        "ScalingAPI", "ScalingDecision", "HPAReference", "WorkerEmbedding", "YAML",
         .product(name: "SystemPackage", package: "swift-system", condition: .when(platforms: [.linux])),
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
@@ -358,9 +386,10 @@ let package = Package(
     .testTarget(
       name: "ControlPlaneTests",
       dependencies: [
-        "ControllerCommand", "CoordinationProtocol", "Coordinator", "FleetCoordination", "KubernetesClient",
-        "KubernetesConfiguration", "KubernetesCore", "KubernetesRuntime", "Observability", "RateBudget", "ScalingAPI",
-        "ScalingController", "ScalingDecision", "SwarmCoordination", "TestSupport",
+        "AdmissionWebhook", "ControllerCommand", "ControllerServer", "CoordinationProtocol", "Coordinator",
+        "FleetCertificates", "FleetCoordination", "KubernetesClient", "KubernetesConfiguration", "KubernetesCore",
+        "KubernetesRuntime", "KubernetesYAML", "Observability", "RateBudget", "ScalingAPI", "ScalingController",
+        "ScalingDecision", "SwarmCoordination", "TestSupport", "UserCommands", "WorkerEmbedding",
         .product(name: "Logging", package: "swift-log"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
       ]),
@@ -420,6 +449,24 @@ let package = Package(
         .product(name: "UnixSignals", package: "swift-service-lifecycle"),
       ],
       path: "Tests/StatusPagePreview"),
+    .testTarget(
+      name: "WorkerEmbeddingTests", dependencies: ["KubernetesCore", "KubernetesYAML", "WorkerEmbedding"],
+      exclude: ["Golden"]),
+    .testTarget(
+      name: "FleetCertificatesTests",
+      dependencies: [
+        "FleetCertificates", "KubernetesCore", "KubernetesRuntime", "TestSupport",
+        .product(name: "Crypto", package: "swift-crypto"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "NIOSSL", package: "swift-nio-ssl"),
+        .product(name: "SwiftASN1", package: "swift-asn1"),
+        .product(name: "X509", package: "swift-certificates"),
+      ]),
+    .testTarget(
+      name: "AdmissionWebhookTests",
+      dependencies: [
+        "AdmissionWebhook", "KubernetesCore", "KubernetesRuntime", "ScalingAPI", "ScalingController", "WorkerEmbedding",
+      ]),
     .testTarget(name: "RateBudgetTests", dependencies: ["RateBudget"]),
     .testTarget(
       name: "CoordinatorTests",
@@ -478,7 +525,8 @@ let package = Package(
     .testTarget(
       name: "UserCommandsTests",
       dependencies: [
-        "UserCommands", "ScalingDecision", "ScalingAPI", "KubernetesCore", "KubernetesYAML", "TestSupport", "YAML",
+        "UserCommands", "ScalingDecision", "ScalingAPI", "KubernetesCore", "KubernetesYAML", "TestSupport",
+        "WorkerEmbedding", "YAML",
       ]),
     .testTarget(
       name: "HPAReferenceTests",

@@ -102,8 +102,11 @@ package struct ControllerCommand: AsyncParsableCommand {
     let prioritizing = PrioritizingTransport(transport, timeSource: time)
     let configuration = try self.configuration(cluster, environment)
     let page = options.page ? makePage(configuration.instance, time) : nil
+    let webhook = try WebhookParts(
+      options, namespace: ownNamespace(cluster, environment), client: APIClient(transport: prioritizing, time: time),
+      time: time, logger: logger, serverLogger: logger.atMost(.notice))
     let coordinator = options.coordinatorListen.map {
-      makeCoordinator(at: $0, prioritizing, configuration.instance, registry, time, logger, page)
+      makeCoordinator(at: $0, prioritizing, configuration.instance, registry, time, logger, page, webhook)
     }
     let leaderTasks: [(any LeaderTask)?] = [coordinator, page.map { PageLeadership(page: $0, time: time) }]
     let controller = ScalingControllerService(
@@ -120,7 +123,7 @@ package struct ControllerCommand: AsyncParsableCommand {
     let server = ControllerServer(
       endpoints: ControllerServerEndpoints(
         liveness: { .ok },
-        readiness: { controller.notReadyReason.map { .failing($0) } ?? .ok },
+        readiness: { (controller.notReadyReason ?? webhook.notReadyReason).map { .failing($0) } ?? .ok },
         metrics: { registry.render() }), page: page,
       host: options.listen.host, port: options.listen.port, logger: logger.atMost(.notice),
       onListening: { port in
@@ -134,9 +137,12 @@ package struct ControllerCommand: AsyncParsableCommand {
     let group = ServiceGroup(
       configuration: .init(
         services: [
-          .init(service: server, failureTerminationBehavior: .gracefullyShutdownGroup),
-          .init(service: controller, successTerminationBehavior: .gracefullyShutdownGroup),
-        ],
+          .init(service: server, failureTerminationBehavior: .gracefullyShutdownGroup)
+        ]
+          + webhook.services(controller, registry).map {
+            .init(
+              service: $0, successTerminationBehavior: .ignore, failureTerminationBehavior: .gracefullyShutdownGroup)
+          } + [.init(service: controller, successTerminationBehavior: .gracefullyShutdownGroup)],
         gracefulShutdownSignals: [.sigterm, .sigint], logger: logger.atMost(.notice)))
     try await group.run()
     await transport.shutdown()
@@ -149,7 +155,7 @@ package struct ControllerCommand: AsyncParsableCommand {
 
   private func makeCoordinator(
     at address: ListenAddress, _ transport: PrioritizingTransport, _ instance: String, _ registry: MetricsRegistry,
-    _ time: SystemTimeSource, _ logger: Logger, _ page: StatusPage?
+    _ time: SystemTimeSource, _ logger: Logger, _ page: StatusPage?, _ webhook: WebhookParts
   ) -> FleetCoordinator {
     let security: CoordinatorServerConfiguration.Security =
       if let chain = options.coordinatorCertificate, let key = options.coordinatorKey {
@@ -165,6 +171,7 @@ package struct ControllerCommand: AsyncParsableCommand {
     var configuration = FleetCoordinator.Configuration(
       server: CoordinatorServerConfiguration(host: host, port: address.port, security: security),
       namespace: options.namespace, instance: instance, fieldManager: Self.fieldManager)
+    configuration.certificates = webhook.coordinatorCertificates
     configuration.followsPods = options.coordinatorAuthentication == .tokenReview
     return FleetCoordinator(
       configuration, transport: transport, authenticator: authenticator, registry: registry, clock: SystemBudgetClock(),
@@ -198,8 +205,7 @@ package struct ControllerCommand: AsyncParsableCommand {
   private func election(
     _ cluster: ClusterConfiguration, _ environment: [String: String], _ instance: String
   ) throws -> (lease: ObjectKey, configuration: LeaderElection.Configuration) {
-    let namespace =
-      options.leaderElectionNamespace ?? environment["POD_NAMESPACE"] ?? cluster.defaultNamespace
+    let namespace = ownNamespace(cluster, environment)
     // The process id and a random part tell two runs on one host apart.
     let identity = "\(instance)_\(UInt32.random(in: .min ... .max))"
     guard
@@ -211,6 +217,11 @@ package struct ControllerCommand: AsyncParsableCommand {
         .misconfigured, "the lease durations don't fit: --retry-period < --renew-deadline < --lease-duration is needed")
     }
     return (ObjectKey(namespace: namespace, name: options.leaderElectionName), configuration)
+  }
+
+  /// The namespace of the Lease and of the certificates.
+  private func ownNamespace(_ cluster: ClusterConfiguration, _ environment: [String: String]) -> String {
+    options.leaderElectionNamespace ?? environment["POD_NAMESPACE"] ?? cluster.defaultNamespace
   }
 
   private static func refresh(_ registry: MetricsRegistry, _ statistics: CurlTransportStatistics) {

@@ -1,6 +1,7 @@
 package import ArgumentParser
 package import Logging
 package import Observability
+import WorkerEmbedding
 
 /// The flags of the controller, shared by `swarmscale-controller` and `swarmscale controller`.
 package struct ControllerOptions: ParsableArguments {
@@ -35,7 +36,9 @@ package struct ControllerOptions: ParsableArguments {
   @Option(
     help: ArgumentHelp(
       "HOST:PORT at which the leader coordinates workers: rate budgets, drain, reports. Default: it doesn't.",
-      discussion: "Workers find it by SWARMSCALE_COORDINATOR. Beyond loopback it needs a certificate."))
+      discussion:
+        "Workers find it by SWARMSCALE_COORDINATOR. Beyond loopback its certificate is the controller's own, or one of files."
+    ))
   package var coordinatorListen: ListenAddress?
 
   @Option(help: ArgumentHelp("Certificate chain of the coordinator, PEM.", valueName: "file"))
@@ -48,6 +51,53 @@ package struct ControllerOptions: ParsableArguments {
     help: ArgumentHelp(
       "How workers prove who they are: TokenReview (projected service-account tokens) or None (loopback only)."))
   package var coordinatorAuthentication = CoordinatorAuthentication.tokenReview
+
+  @Option(help: ArgumentHelp("Service by which workers reach the coordinator.", valueName: "name"))
+  package var coordinatorService = "swarmscale-coordinator"
+
+  @Option(
+    help: ArgumentHelp(
+      "HOST:PORT of the admission webhook, over TLS: it embeds the sidecar in pods and refuses broken objects. Default: there is none."
+    ))
+  package var webhookListen: ListenAddress?
+
+  @Option(help: ArgumentHelp("Service by which API servers reach the webhook.", valueName: "name"))
+  package var webhookService = "swarmscale-webhook"
+
+  @Option(
+    help: ArgumentHelp(
+      "Webhook configurations (mutating and validating) whose caBundle is kept up to date.", valueName: "name"))
+  package var webhookConfiguration = "swarmscale-webhook"
+
+  @Option(
+    help: ArgumentHelp(
+      "Certificate chain of the webhook, PEM, followed when it changes. Default: the controller's own. No caBundle is kept then.",
+      valueName: "file"))
+  package var webhookCertificate: String?
+
+  @Option(help: ArgumentHelp("Private key of that certificate, PEM.", valueName: "file"))
+  package var webhookKey: String?
+
+  @Option(help: ArgumentHelp("Secret, in the controller's namespace, with its own certificates.", valueName: "name"))
+  package var certificateSecret = "swarmscale-certificates"
+
+  @Option(help: ArgumentHelp("Further name or address in the controller's own certificate.", valueName: "name"))
+  package var certificateName: [String] = []
+
+  @Option(help: ArgumentHelp("Image of the sidecar that the webhook embeds.", valueName: "image"))
+  package var sidecarImage = EmbeddingSettings.defaultImage
+
+  @Option(
+    help: ArgumentHelp(
+      "The coordinator's URL as workers are told it. Default: the Service, if --coordinator-listen is given.",
+      valueName: "url"))
+  package var workerCoordinator: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "Authorities of the coordinator's certificate as workers are told them, PEM. Default: the controller's own, if that is its certificate.",
+      valueName: "file"))
+  package var workerCa: String?
 
   @Flag(
     inversion: .prefixedNo,
@@ -115,6 +165,13 @@ package struct ControllerOptions: ParsableArguments {
       throw ValidationError("--sync-period must be at least 1s, not \(syncPeriod).")
     }
     try validateCoordinator()
+    guard (webhookCertificate == nil) == (webhookKey == nil) else {
+      throw ValidationError("--webhook-certificate and --webhook-key belong together; name both.")
+    }
+    guard webhookCertificate == nil || webhookListen != nil else {
+      throw ValidationError(
+        "--webhook-certificate and --webhook-key are for --webhook-listen HOST:PORT, which is missing.")
+    }
     let (retry, renew, lease) = (retryPeriod.duration, renewDeadline.duration, leaseDuration.duration)
     guard .zero < retry, retry < renew, renew < lease else {
       throw ValidationError(
@@ -137,16 +194,23 @@ extension ControllerOptions {
       throw ValidationError("--coordinator-certificate and --coordinator-key belong together; name both.")
     }
     guard !listen.isLoopback else { return }
-    guard coordinatorCertificate != nil else {
-      throw ValidationError(
-        "--coordinator-listen \(listen.host):\(listen.port) can be reached from other machines: name a certificate by "
-          + "--coordinator-certificate and --coordinator-key, or listen at 127.0.0.1.")
-    }
     guard coordinatorAuthentication != .trust else {
       throw ValidationError(
         "--coordinator-authentication None believes everybody: it is for loopback, such as --coordinator-listen "
           + "127.0.0.1:\(listen.port).")
     }
+  }
+}
+
+extension ControllerOptions {
+  /// Whether the coordinator shows the controller's own certificate: beyond loopback, where none of files is named.
+  var coordinatorUsesOwnCertificate: Bool {
+    coordinatorCertificate == nil && coordinatorListen.map { !$0.isLoopback } == true
+  }
+
+  /// Whether the controller keeps certificates of its own.
+  var keepsCertificates: Bool {
+    coordinatorUsesOwnCertificate || (webhookListen != nil && webhookCertificate == nil)
   }
 }
 

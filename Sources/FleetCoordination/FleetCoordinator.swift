@@ -3,6 +3,7 @@ package import Coordinator
 package import KubernetesCore
 import KubernetesRuntime
 package import Logging
+package import NIOCertificateReloading
 package import Observability
 import RateBudget
 import ScalingAPI
@@ -18,6 +19,8 @@ package final class FleetCoordinator: FleetReports, FleetOrders, LeaderTask {
   package struct Configuration: Sendable {
     /// Where workers connect.
     package var server: CoordinatorServerConfiguration
+    /// Gives certificates that are renewed while it runs, once there is one; nil: `server` says how it is secured.
+    package var certificates: (@Sendable () async throws -> any CertificateReloader)?
     /// Serve only budgets of this namespace; nil for all.
     package var namespace: String?
     /// The name of this instance.
@@ -181,8 +184,7 @@ package final class FleetCoordinator: FleetReports, FleetOrders, LeaderTask {
         configuration: coordinatorConfiguration(budgets),
         name: "\(configuration.instance)/\(UInt64.random(in: .min ... .max))", isSuccessor: true,
         seed: UInt64.random(in: .min ... .max), wall: clock.wall, now: clock.now), clock: clock)
-    let server = CoordinatorServer(
-      configuration.server, engine: engine, authenticator: authenticator, clock: clock)
+    let server = try await makeServer(engine)
     state.withLock { $0.engine = engine }
     try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask { try await self.serve(server) }
@@ -193,6 +195,15 @@ package final class FleetCoordinator: FleetReports, FleetOrders, LeaderTask {
       // `announce` is the only one that ends by itself.
       while try await group.next() != nil {}
     }
+  }
+
+  private func makeServer(_ engine: CoordinatorEngine) async throws -> CoordinatorServer {
+    guard let certificates = configuration.certificates else {
+      return CoordinatorServer(configuration.server, engine: engine, authenticator: authenticator, clock: clock)
+    }
+    return try CoordinatorServer(
+      configuration.server, certificates: try await certificates(), engine: engine, authenticator: authenticator,
+      clock: clock)
   }
 
   /// Waits until the budgets are listed, but not for ever: workers without a budget object are served as well.

@@ -34,6 +34,8 @@ package enum ScalingGroup {
     package static let apiBudgetLimited = "APIBudgetLimited"
     /// Whether somebody else keeps changing the count.
     package static let contestedReplicas = "ContestedReplicas"
+    /// Whether pods lack the sidecar that the spec asks for.
+    package static let embedMissing = "EmbedMissing"
     /// Whether workers are finishing their work before they go.
     package static let draining = "Draining"
     /// Whether a shrink may hit work.

@@ -2,7 +2,7 @@ package import KubernetesCore
 package import KubernetesRuntime
 package import Logging
 package import Observability
-import ScalingAPI
+package import ScalingAPI
 import ServiceLifecycle
 
 /// The controller: informers, work queue, reconciler and event recorder, wired together and led by one leader.
@@ -56,6 +56,7 @@ package final class ScalingControllerService: Service {
   private let leaderTasks: [any LeaderTask]
   private let makeReconciler: @Sendable (@escaping @Sendable () -> Bool) -> AutoscalerReconciler
   private let time: any TimeSource
+  private let lookup: InformerLookup
 
   /// Wires the controller; nothing runs before `run()`.
   ///
@@ -106,6 +107,7 @@ package final class ScalingControllerService: Service {
     let podStore = pods.store
     let lookup = InformerLookup(autoscalers: autoscalers.store, pods: podStore)
     queues.lookup = lookup
+    self.lookup = lookup
     let reporter = PassReporter(
       client: client, events: events, registry: registry, time: time, logger: logger,
       fieldManager: configuration.settings.fieldManager, onPass: onPass, onForget: onForget)
@@ -155,6 +157,12 @@ package final class ScalingControllerService: Service {
 
   /// What the status of an autoscaler says of its last decision; nil: nothing.
   package func reason(of autoscaler: ObjectKey) -> String? { autoscalers.store[autoscaler]?.status?.reason }
+
+  /// The autoscaler that scales a target, of those that were listed; nil: none does.
+  package func autoscaler(scaling target: TargetIdentity) -> SwarmAutoscaler? { lookup.autoscaler(scaling: target) }
+
+  /// Returns when autoscalers and pods have been listed, or at graceful shutdown.
+  package func whenSynced() async throws { try await waitForSync() }
 
   private func refresh(_ registry: MetricsRegistry) {
     registry.set(ControllerMetrics.leader, to: isLeader ? 1 : 0)

@@ -99,6 +99,12 @@ package struct SidecarCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Address to listen on; port 0 takes a free one.", valueName: "host:port"))
   package var listen = "127.0.0.1:8787"
 
+  @Option(
+    help: ArgumentHelp(
+      "Address for the kubelet, at which it finds /healthz, /metrics and /v1/drain, and never the API. Default: none.",
+      valueName: "host:port"))
+  package var kubeletListen: String?
+
   @Option(help: ArgumentHelp("With --budget: the fleet whose share is used.", valueName: "name"))
   package var fleet = "default"
 
@@ -126,6 +132,7 @@ package struct SidecarCommand: AsyncParsableCommand {
       throw ValidationError("--log-level \(logLevel): known are trace, debug, info, warning and error")
     }
     _ = try address()
+    _ = try kubeletAddress()
   }
 
   package func run() async throws {
@@ -154,8 +161,10 @@ package struct SidecarCommand: AsyncParsableCommand {
     pool.follow { gateway.activity }
     do {
       let (host, port) = try address()
+      var configuration = SidecarServer.Configuration(host: host, port: port)
+      configuration.kubelet = try kubeletAddress()
       let server = try await SidecarServer(
-        configuration: .init(host: host, port: port), gateway: gateway, pool: pool, clock: clock, metrics: metrics,
+        configuration: configuration, gateway: gateway, pool: pool, clock: clock, metrics: metrics,
         logger: logger)
       try announce(server, environment, logger)
       ProcessMemory.releaseStartPages()
@@ -270,9 +279,24 @@ package struct SidecarCommand: AsyncParsableCommand {
   }
 
   private func address() throws -> (host: String, port: Int) {
-    guard let colon = listen.lastIndex(of: ":"), let port = Int(listen[listen.index(after: colon)...]),
-      (0...65_535).contains(port), colon > listen.startIndex
-    else { throw ValidationError("--listen \(listen): host:port is needed, such as 127.0.0.1:8787") }
-    return (String(listen[..<colon]), port)
+    guard let address = Self.address(listen) else {
+      throw ValidationError("--listen \(listen): host:port is needed, such as 127.0.0.1:8787")
+    }
+    return address
+  }
+
+  private func kubeletAddress() throws -> (host: String, port: Int)? {
+    guard let kubeletListen else { return nil }
+    guard let address = Self.address(kubeletListen) else {
+      throw ValidationError("--kubelet-listen \(kubeletListen): host:port is needed, such as $(SWARMSCALE_POD_IP):8788")
+    }
+    return address
+  }
+
+  private static func address(_ text: String) -> (host: String, port: Int)? {
+    guard let colon = text.lastIndex(of: ":"), let port = Int(text[text.index(after: colon)...]),
+      (0...65_535).contains(port), colon > text.startIndex
+    else { return nil }
+    return (String(text[..<colon]), port)
   }
 }

@@ -29,6 +29,13 @@ struct Exchange {
     return try await forward()
   }
 
+  /// Answers that there is nothing here. Returns whether the connection goes on.
+  func refuse() async throws -> Bool {
+    try await send(
+      LocalAnswer(status: .notFound, text: "here are /healthz, /metrics and /v1/drain only\n"), closing: isLast)
+    return !isLast
+  }
+
   /// Whether the connection ends with this answer.
   private var isLast: Bool { !request.head.isKeepAlive || server.isStopping }
 

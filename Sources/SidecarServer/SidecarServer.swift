@@ -24,6 +24,9 @@ package final class SidecarServer: Sendable {
     package var maximumBody: Int
     /// How long `/v1/drain` waits unless the request says otherwise.
     package var drainTimeout: Duration
+    /// Where health, metrics and drain are served besides, for the kubelet, which asks at the pod's address; never the API.
+    /// Nil: nowhere.
+    package var kubelet: (host: String, port: Int)?
 
     /// Makes a configuration; without arguments that of the design.
     package init(
@@ -37,6 +40,9 @@ package final class SidecarServer: Sendable {
       self.drainTimeout = drainTimeout
     }
   }
+
+  /// The paths that the kubelet's listener has.
+  static let kubeletPaths: Set<Substring> = ["/healthz", "/metrics", "/v1/drain"]
 
   struct State {
     /// Open connections, and whether each is answering a request.
@@ -55,6 +61,9 @@ package final class SidecarServer: Sendable {
   let logger: Logger
   let state = Mutex(State())
   private let listener: NIOAsyncChannel<Connection, Never>
+  private let kubeletListener: NIOAsyncChannel<Connection, Never>?
+  /// The port that was bound for the kubelet; nil: none.
+  package let kubeletPort: Int?
 
   /// Binds. Nothing is accepted before `run`. `pool` is what the worker says of itself, and its orders to drain.
   package init(
@@ -67,11 +76,27 @@ package final class SidecarServer: Sendable {
     self.clock = clock
     self.metrics = metrics
     self.logger = logger
-    listener = try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
+    listener = try await Self.bind(configuration.host, configuration.port)
+    port = listener.channel.localAddress?.port ?? configuration.port
+    guard let kubelet = configuration.kubelet else {
+      (kubeletListener, kubeletPort) = (nil, nil)
+      return
+    }
+    do {
+      let second = try await Self.bind(kubelet.host, kubelet.port)
+      (kubeletListener, kubeletPort) = (second, second.channel.localAddress?.port ?? kubelet.port)
+    } catch {
+      try? await listener.channel.close()
+      throw error
+    }
+  }
+
+  private static func bind(_ host: String, _ port: Int) async throws -> NIOAsyncChannel<Connection, Never> {
+    try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
       .serverChannelOption(.backlog, value: 1024)
       .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
       .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
-      .bind(host: configuration.host, port: configuration.port) { channel in
+      .bind(host: host, port: port) { channel in
         channel.eventLoop.makeCompletedFuture {
           // Requests are taken one by one, so that nobody needs to stop the connection while one is answered; and headers
           // come from a parser or from here.
@@ -81,7 +106,6 @@ package final class SidecarServer: Sendable {
           return try Connection(wrappingChannelSynchronously: channel)
         }
       }
-    port = listener.channel.localAddress?.port ?? configuration.port
   }
 
   /// What workers use as `ANTHROPIC_BASE_URL`.
@@ -89,13 +113,22 @@ package final class SidecarServer: Sendable {
 
   /// Serves until `stop` or until the task is cancelled; cancellation breaks off what is being answered.
   package func run() async throws {
+    guard let kubeletListener else { return try await accept(listener, forKubelet: false) }
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      group.addTask { try await self.accept(kubeletListener, forKubelet: true) }
+      group.addTask { try await self.accept(self.listener, forKubelet: false) }
+      try await group.waitForAll()
+    }
+  }
+
+  private func accept(_ listener: NIOAsyncChannel<Connection, Never>, forKubelet: Bool) async throws {
     do {
       try await listener.executeThenClose { connections in
         try await withThrowingDiscardingTaskGroup { group in
           for try await connection in connections {
             // On the connection's own thread: each hop to another one and back costs more than all the work on a request.
             group.addTask(executorPreference: EventLoopTaskExecutor(connection.channel.eventLoop)) {
-              await self.serve(connection)
+              await self.serve(connection, forKubelet: forKubelet)
             }
           }
         }
@@ -111,13 +144,14 @@ package final class SidecarServer: Sendable {
     }
     pool.close()
     listener.channel.close(mode: .all, promise: nil)
+    kubeletListener?.channel.close(mode: .all, promise: nil)
     for channel in idle { channel.close(mode: .all, promise: nil) }
   }
 
   // MARK: Connections
 
   /// Serves the requests of a connection in turn. A client that goes away cancels what is being answered.
-  private func serve(_ connection: Connection) async {
+  private func serve(_ connection: Connection, forKubelet: Bool) async {
     let channel = connection.channel
     let id = ObjectIdentifier(channel)
     state.withLock { $0.connections[id] = (channel, false) }
@@ -135,7 +169,7 @@ package final class SidecarServer: Sendable {
             inbound: inbound.makeAsyncIterator(), channel: channel, limit: self.configuration.maximumBody)
           while let request = try await requests.next() {
             guard self.markBusy(id, true) else { return }
-            guard try await Exchange(server: self, channel: channel, request: request).answer() else { return }
+            guard try await self.answer(request, on: channel, forKubelet: forKubelet) else { return }
             guard self.markBusy(id, false) else { return }
           }
         }
@@ -145,6 +179,18 @@ package final class SidecarServer: Sendable {
       // A write that waits for a client that doesn't read ends only so.
       channel.close(mode: .all, promise: nil)
     }
+  }
+
+  private func answer(_ request: ReceivedRequest, on channel: any Channel, forKubelet: Bool) async throws -> Bool {
+    let exchange = Exchange(server: self, channel: channel, request: request)
+    guard forKubelet else { return try await exchange.answer() }
+    // Kubelets before 1.25 put a slash before a hook's path, which has one already.
+    let path = request.path.hasPrefix("//") ? request.path.dropFirst() : request.path
+    guard Self.kubeletPaths.contains(path) else { return try await exchange.refuse() }
+    var local = request
+    local.head.uri = String(request.head.uri.drop { $0 == "/" })
+    local.head.uri = "/" + local.head.uri
+    return try await Exchange(server: self, channel: channel, request: local).answer()
   }
 
   /// Notes whether a connection is answering; false when an idle one is to be closed.

@@ -11,6 +11,7 @@ struct Swarmscale: AsyncParsableCommand {
     abstract: "Scale fleets of Claude-powered workers on Kubernetes.",
     version: swarmscaleVersion,
     subcommands: [
-      LocalCommand.self, ControllerCommand.self, ValidateCommand.self, ReplayCommand.self, DrainCommand.self,
+      LocalCommand.self, ControllerCommand.self, ValidateCommand.self, InjectCommand.self, ReplayCommand.self,
+      DrainCommand.self,
     ])
 }

@@ -95,6 +95,8 @@ class RenderedChart(unittest.TestCase):
         metadata = yaml.safe_load((CHART / "Chart.yaml").read_text())
         self.assertEqual(str(metadata["appVersion"]), match[1])
         image = next(item for item in kustomize("manifests/controller") if item["kind"] == "Deployment")
+        embedded = (REPOSITORY / "Sources/WorkerEmbedding/EmbeddingSettings.swift").read_text()
+        self.assertIn(f'defaultImage = "swarmscale/swarmscale:{match[1]}"', embedded)
         self.assertTrue(image["spec"]["template"]["spec"]["containers"][0]["image"].endswith(f":{match[1]}"))
 
     def test_each_value_is_documented(self) -> None:
@@ -172,7 +174,7 @@ class RenderedChart(unittest.TestCase):
         with self.assertRaisesRegex(helm.HelmRenderError, "leaderElection"):
             render({"controller": {"leaderElection": {"enabled": False}}})
         alone = render({"replicaCount": 1, "controller": {"leaderElection": {"enabled": False}}})
-        self.assertNotIn("Role", {item["kind"] for item in alone})
+        self.assertNotIn("Role swarmscale-system/swarmscale-controller-leader-election", {identity(item) for item in alone})
         self.assertNotIn("PodDisruptionBudget", {item["kind"] for item in alone})
 
     def test_one_namespace_needs_no_cluster_wide_rights_of_the_controller(self) -> None:
@@ -188,10 +190,15 @@ class RenderedChart(unittest.TestCase):
         long = render({"fullnameOverride": "a" * 36})
         self.assertTrue(all(len(item["metadata"]["name"]) <= 63 for item in long))
         off = {"enabled": False}
-        values = {"service": off, "podDisruptionBudget": off, "rbac": {"create": False, "aggregateUserRoles": False}, "serviceAccount": {"create": False, "name": "mine"}}
+        values = {"coordinator": off, "webhook": off, "service": off, "podDisruptionBudget": off, "rbac": {"create": False, "aggregateUserRoles": False}, "serviceAccount": {"create": False, "name": "mine"}}
         items = render(values)
         self.assertEqual([item["kind"] for item in items], ["Deployment"])
         self.assertEqual(items[0]["spec"]["template"]["spec"]["serviceAccountName"], "mine")
+        files = render({"webhook": {"certificateSecret": "mine"}, "coordinator": off})
+        self.assertNotIn("Role swarmscale-system/swarmscale-controller-certificates", {identity(item) for item in files})
+        pod = next(item for item in files if item["kind"] == "Deployment")["spec"]["template"]["spec"]
+        self.assertEqual(pod["volumes"][0]["secret"]["secretName"], "mine")
+        self.assertIn("--webhook-key=/var/run/swarmscale/webhook/tls.key", pod["containers"][0]["args"])
         digest = "sha256:" + "0" * 64
         image = self.container({"image": {"digest": digest, "tag": "x", "repository": "r/s"}})["image"]
         self.assertEqual(image, f"r/s@{digest}")

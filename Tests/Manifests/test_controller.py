@@ -50,6 +50,10 @@ class ControllerUnderItsRights(unittest.TestCase):
             self.assertEqual(status, 0, text)
             self.assertIn("scaled web 5→12", text)
             self.assertNotIn("forbidden", text.lower())
+        certificates = cluster.must("GET", f"/api/v1/namespaces/{NAMESPACE}/secrets/swarmscale-certificates")["data"]
+        for kind in ("mutatingwebhookconfigurations", "validatingwebhookconfigurations"):
+            hooks = cluster.must("GET", f"/apis/admissionregistration.k8s.io/v1/{kind}/swarmscale-webhook")["webhooks"]
+            self.assertEqual([hook["clientConfig"].get("caBundle") for hook in hooks], [certificates["ca.crt"]], kind)
         lease = cluster.must("GET", f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases/{SERVICE_ACCOUNT}")
         self.assertFalse(lease["spec"].get("holderIdentity"), "the lease is given back at the end")
 

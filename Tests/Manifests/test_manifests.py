@@ -18,9 +18,9 @@ class RenderedManifests(unittest.TestCase):
     def setUpClass(cls) -> None:
         cls.items = kustomize("manifests/default")
 
-    def one(self, kind: str) -> dict[str, Any]:
-        """The only object of a kind."""
-        found = [item for item in self.items if item["kind"] == kind]
+    def one(self, kind: str, name: str = "") -> dict[str, Any]:
+        """The only object of a kind, or of that name."""
+        found = [item for item in self.items if item["kind"] == kind and name in ("", item["metadata"]["name"])]
         self.assertEqual(len(found), 1, kind)
         return found[0]
 
@@ -38,8 +38,18 @@ class RenderedManifests(unittest.TestCase):
             "ClusterRole /swarmscale-edit",
             "Role swarmscale-system/swarmscale-controller-leader-election",
             "RoleBinding swarmscale-system/swarmscale-controller-leader-election",
+            "Role swarmscale-system/swarmscale-controller-certificates",
+            "RoleBinding swarmscale-system/swarmscale-controller-certificates",
+            "ClusterRole /swarmscale-coordinator",
+            "ClusterRoleBinding /swarmscale-coordinator",
+            "ClusterRole /swarmscale-webhook",
+            "ClusterRoleBinding /swarmscale-webhook",
+            "MutatingWebhookConfiguration /swarmscale-webhook",
+            "ValidatingWebhookConfiguration /swarmscale-webhook",
             "Deployment swarmscale-system/swarmscale-controller",
             "Service swarmscale-system/swarmscale-controller",
+            "Service swarmscale-system/swarmscale-coordinator",
+            "Service swarmscale-system/swarmscale-webhook",
             "PodDisruptionBudget swarmscale-system/swarmscale-controller",
         }
         self.assertEqual(set(names), expected)
@@ -48,7 +58,7 @@ class RenderedManifests(unittest.TestCase):
         labels = self.one("Deployment")["spec"]["template"]["metadata"]["labels"]
         for selector in (
             self.one("Deployment")["spec"]["selector"]["matchLabels"],
-            self.one("Service")["spec"]["selector"],
+            *(item["spec"]["selector"] for item in self.items if item["kind"] == "Service"),
             self.one("PodDisruptionBudget")["spec"]["selector"]["matchLabels"],
         ):
             self.assertLessEqual(selector.items(), labels.items())
@@ -85,13 +95,28 @@ class RenderedManifests(unittest.TestCase):
         self.assertIn(f"--listen=0.0.0.0:{port}", container["args"])
         self.assertEqual(container["livenessProbe"]["httpGet"], {"path": "/healthz", "port": "http"})
         self.assertEqual(container["readinessProbe"]["httpGet"], {"path": "/readyz", "port": "http"})
-        self.assertEqual(self.one("Service")["spec"]["ports"][0]["targetPort"], "http")
-        self.assertEqual(self.one("Service")["metadata"]["annotations"]["prometheus.io/port"], str(port))
+        self.assertEqual(self.one("Service", "swarmscale-controller")["spec"]["ports"][0]["targetPort"], "http")
+        self.assertEqual(self.one("Service", "swarmscale-controller")["metadata"]["annotations"]["prometheus.io/port"], str(port))
+
+    def test_webhooks_lead_to_ports_that_the_controller_listens_on_and_spare_its_own_namespace(self) -> None:
+        container = self.one("Deployment")["spec"]["template"]["spec"]["containers"][0]
+        for name in ("webhook", "coordinator"):
+            service = self.one("Service", f"swarmscale-{name}")
+            port = next(port for port in container["ports"] if port["name"] == service["spec"]["ports"][0]["targetPort"])
+            self.assertIn(f"--{name}-listen=0.0.0.0:{port['containerPort']}", container["args"])
+        for kind in ("MutatingWebhookConfiguration", "ValidatingWebhookConfiguration"):
+            for webhook in self.one(kind)["webhooks"]:
+                target = webhook["clientConfig"]["service"]
+                self.one("Service", target["name"])
+                self.assertEqual(target["namespace"], NAMESPACE)
+                self.assertEqual(webhook["failurePolicy"], "Ignore")
+        namespaces = self.one("MutatingWebhookConfiguration")["webhooks"][0]["namespaceSelector"]["matchExpressions"]
+        self.assertEqual(namespaces[0]["values"], ["kube-system", NAMESPACE])
 
     def test_lease_is_the_one_that_the_role_allows(self) -> None:
         args = self.one("Deployment")["spec"]["template"]["spec"]["containers"][0]["args"]
         name = next(arg.split("=", 1)[1] for arg in args if arg.startswith("--leader-election-name="))
-        role = self.one("Role")
+        role = self.one("Role", "swarmscale-controller-leader-election")
         self.assertEqual([rule["resourceNames"] for rule in role["rules"] if "resourceNames" in rule], [[name]])
 
 

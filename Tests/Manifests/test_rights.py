@@ -31,6 +31,8 @@ def requests(cluster: Cluster) -> list[Request]:
     swarm = f"/apis/swarmscale.dev/v1alpha1/namespaces/{FLEET}/swarmautoscalers"
     apps = f"/apis/apps/v1/namespaces/{FLEET}"
     leases = f"/apis/coordination.k8s.io/v1/namespaces/{NAMESPACE}/leases"
+    secrets = f"/api/v1/namespaces/{NAMESPACE}/secrets"
+    hooks = "/apis/admissionregistration.k8s.io/v1"
     event = {
         "metadata": {"name": "web.1", "namespace": FLEET},
         "involvedObject": {"apiVersion": "swarmscale.dev/v1alpha1", "kind": "SwarmAutoscaler", "name": "web", "namespace": FLEET},
@@ -68,6 +70,21 @@ def requests(cluster: Cluster) -> list[Request]:
         Request("create the lease", "POST", leases, lease),
         Request("read the lease", "GET", f"{leases}/{SERVICE_ACCOUNT}"),
         Request("renew the lease", "PUT", f"{leases}/{SERVICE_ACCOUNT}", lease),
+        # CertificateKeeper.swift
+        Request("create the certificates", "POST", secrets, {"metadata": {"name": "swarmscale-certificates"}}),
+        Request("read the certificates", "GET", f"{secrets}/swarmscale-certificates"),
+        Request("renew the certificates", "PUT", f"{secrets}/swarmscale-certificates", {"metadata": {"name": "swarmscale-certificates"}}),
+        *(
+            Request(f"{verb} {kind}", method, f"{hooks}/{kind}/swarmscale-webhook", body, "application/strategic-merge-patch+json")
+            for kind in ("mutatingwebhookconfigurations", "validatingwebhookconfigurations")
+            for verb, method, body in (("read", "GET", None), ("patch", "PATCH", {"webhooks": []}))
+        ),
+        # FleetCoordinator.swift, TokenReviewAuthenticator.swift, FleetOrderCarrier.swift
+        Request("list budgets", "GET", "/apis/swarmscale.dev/v1alpha1/apibudgets?limit=500"),
+        Request("watch budgets", "GET", "/apis/swarmscale.dev/v1alpha1/apibudgets?watch=1"),
+        Request("patch a budget's status", "PATCH", f"/apis/swarmscale.dev/v1alpha1/namespaces/{FLEET}/apibudgets/none/status", {"status": {}}, MERGE),
+        Request("review a token", "POST", "/apis/authentication.k8s.io/v1/tokenreviews", {"spec": {"token": "x"}}),
+        Request("mark a pod", "PATCH", f"/api/v1/namespaces/{FLEET}/pods/none", {"metadata": {"annotations": {}}}, MERGE),
     ]
 
 
@@ -80,7 +97,16 @@ DANGEROUS = [
     ("create", "", "serviceaccounts", "token", "", NAMESPACE),
     ("create", "", "pods", "", "", FLEET),
     ("delete", "", "pods", "", "", FLEET),
-    ("patch", "", "pods", "", "", FLEET),
+    ("update", "", "pods", "", "", FLEET),
+    ("update", "", "secrets", "", "", NAMESPACE),
+    ("get", "", "secrets", "", "another", NAMESPACE),
+    ("get", "", "secrets", "", "swarmscale-certificates", FLEET),
+    ("create", "", "secrets", "", "", FLEET),
+    ("delete", "", "secrets", "", "swarmscale-certificates", NAMESPACE),
+    ("patch", "admissionregistration.k8s.io", "mutatingwebhookconfigurations", "", "another", ""),
+    ("create", "admissionregistration.k8s.io", "mutatingwebhookconfigurations", "", "", ""),
+    ("delete", "admissionregistration.k8s.io", "mutatingwebhookconfigurations", "", "swarmscale-webhook", ""),
+    ("update", "swarmscale.dev", "apibudgets", "", "", FLEET),
     ("create", "", "pods", "exec", "", FLEET),
     ("get", "", "pods", "log", "", FLEET),
     ("create", "", "pods", "eviction", "", FLEET),
@@ -167,7 +193,10 @@ class ControllerRights(unittest.TestCase):
         self.assertEqual(self.wait_until_forbidden(False), [])
         for path in (
             f"{RBAC}/clusterroles/swarmscale-controller",
+            f"{RBAC}/clusterroles/swarmscale-coordinator",
+            f"{RBAC}/clusterroles/swarmscale-webhook",
             f"{RBAC}/namespaces/{NAMESPACE}/roles/swarmscale-controller-leader-election",
+            f"{RBAC}/namespaces/{NAMESPACE}/roles/swarmscale-controller-certificates",
         ):
             role = self.cluster.must("GET", path)
             for index, rule in enumerate(role["rules"]):

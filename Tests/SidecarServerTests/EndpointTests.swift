@@ -56,6 +56,22 @@ import Testing
     }
   }
 
+  @Test("The kubelet's port has health, metrics and drain, with one slash or two, and never the API")
+  func kubelet() async throws {
+    try await Rig.withScript(script: { _, _ in ScriptedUpstream.success }) { rig, upstream in
+      let port = try #require(rig.server.kubeletPort)
+      for path in ["/healthz", "/metrics", "/v1/drain?timeout=5", "//v1/drain?timeout=5"] {
+        expectStatus(200, try await rig.exchange(Rig.request("GET \(path)"), port: port))
+      }
+      for path in ["/v1/activity", "/v1/models", "/", "///healthz"] {
+        expectStatus(404, try await rig.exchange(Rig.request("GET \(path)"), port: port))
+      }
+      expectStatus(404, try await rig.exchange(Rig.request(body: Rig.message("hello")), port: port))
+      #expect(upstream.requests.isEmpty)
+      #expect(try await rig.exchange(Rig.request("GET /v1/activity")).contains(#""draining":true"#))
+    }
+  }
+
   @Test("A drain waits for the worker's own word and for its requests, and says when time is over")
   func drain() async throws {
     try await Rig.withScript(script: { _, _ in ScriptedUpstream.success }) { rig, _ in

@@ -101,8 +101,10 @@ struct Rig: Sendable {
         SidecarLog.write(event, to: logger)
       }, onActivity: { pool.noteActivity() })
     pool.follow { gateway.activity }
+    var configuration = SidecarServer.Configuration(port: 0)
+    configuration.kubelet = ("127.0.0.1", 0)
     let server = try await SidecarServer(
-      configuration: .init(port: 0), gateway: gateway, pool: pool, clock: clock, metrics: metrics, logger: logger)
+      configuration: configuration, gateway: gateway, pool: pool, clock: clock, metrics: metrics, logger: logger)
     let rig = Rig(server: server, gateway: gateway, authority: authority, clock: clock, records: records)
     let result: Swift.Result<Result, any Error> = await withTaskGroup(of: Void.self) { group in
       group.addTask { try? await server.run() }
@@ -177,17 +179,17 @@ struct Rig: Sendable {
 
   /// Sends text and reads until the server closes or `enough` has come; then closes.
   func exchange(
-    _ text: String, until enough: @escaping @Sendable (String) async -> Bool = { _ in false }
+    _ text: String, port: Int? = nil, until enough: @escaping @Sendable (String) async -> Bool = { _ in false }
   ) async throws -> String {
-    try await exchange(ByteBuffer(string: text), until: enough)
+    try await exchange(ByteBuffer(string: text), port: port, until: enough)
   }
 
   /// Sends bytes and reads until the server closes or `enough` has come; then closes.
   func exchange(
-    _ bytes: ByteBuffer, until enough: @escaping @Sendable (String) async -> Bool = { _ in false }
+    _ bytes: ByteBuffer, port: Int? = nil, until enough: @escaping @Sendable (String) async -> Bool = { _ in false }
   ) async throws -> String {
     let channel = try await ClientBootstrap(group: MultiThreadedEventLoopGroup.singleton)
-      .connect(host: "127.0.0.1", port: port) { channel in
+      .connect(host: "127.0.0.1", port: port ?? server.port) { channel in
         channel.eventLoop.makeCompletedFuture {
           try NIOAsyncChannel<ByteBuffer, ByteBuffer>(wrappingChannelSynchronously: channel)
         }

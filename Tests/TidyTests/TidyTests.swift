@@ -34,9 +34,12 @@ import Testing
     "ScalingDecision": ["KubernetesCore", "ScalingAPI", "FoundationEssentials", "Foundation"],
     "ScalingObservation": ["KubernetesCore", "ScalingDecision"],
     "HPAReference": ["KubernetesCore", "ScalingAPI", "FoundationEssentials", "Foundation"],
+    "WorkerEmbedding": ["KubernetesCore", "ScalingAPI"],
     "RateBudget": [],
     "CoordinationProtocol": ["RateBudget", "SwiftProtobuf", "Glibc", "Musl", "Darwin"],
-    "Coordinator": ["CoordinationProtocol", "RateBudget", "GRPCCore", "GRPCNIOTransportHTTP2"],
+    "Coordinator": [
+      "CoordinationProtocol", "RateBudget", "GRPCCore", "GRPCNIOTransportHTTP2", "NIOCertificateReloading",
+    ],
     "CZlib": [],
     "MockClaude": ["FoundationEssentials", "Foundation"],
     "MockClaudeServer": ["MockClaude", "CZlib", "NIOCore", "NIOHTTP1", "NIOPosix", "Glibc", "Musl", "Darwin"],
@@ -60,17 +63,28 @@ import Testing
     "Observability": ["CHeap", "Logging", "Synchronization", "Glibc", "Musl", "Darwin"],
     "ScalingController": [
       "KubernetesCore", "KubernetesProtobuf", "KubernetesRuntime", "ScalingAPI", "ScalingDecision",
-      "ScalingObservation", "Observability", "Logging", "ServiceLifecycle", "Synchronization", "FoundationEssentials",
+      "ScalingObservation", "Observability", "WorkerEmbedding", "Logging", "ServiceLifecycle", "Synchronization", "FoundationEssentials",
       "Foundation", "Glibc", "Musl", "Darwin",
     ],
     "StatusPage": ["KubernetesCore", "ScalingDecision", "ScalingObservation"],
-    "ControllerServer": ["Hummingbird", "Logging", "NIOCore", "ServiceLifecycle", "StatusPage"],
+    "FleetCertificates": [
+      "Crypto", "KubernetesCore", "KubernetesRuntime", "Logging", "NIOCertificateReloading", "NIOSSL",
+      "ServiceLifecycle", "SwiftASN1", "Synchronization", "X509", "FoundationEssentials", "Foundation",
+    ],
+    "AdmissionWebhook": [
+      "KubernetesCore", "KubernetesRuntime", "Logging", "ScalingAPI", "ScalingController", "Synchronization",
+      "WorkerEmbedding", "FoundationEssentials", "Foundation",
+    ],
+    "ControllerServer": [
+      "Hummingbird", "HummingbirdTLS", "Logging", "NIOCertificateReloading", "NIOCore", "NIOSSL", "ServiceLifecycle",
+      "StatusPage",
+    ],
     "FleetCoordination": [
-      "CoordinationProtocol", "Coordinator", "Crypto", "KubernetesCore", "KubernetesRuntime", "Logging",
+      "CoordinationProtocol", "Coordinator", "Crypto", "KubernetesCore", "KubernetesRuntime", "Logging", "NIOCertificateReloading",
       "Observability", "RateBudget", "ScalingAPI", "ScalingController", "ScalingDecision", "ScalingObservation",
     ],
     "ControllerCommand": [
-      "CoordinationProtocol", "Coordinator", "FleetCoordination",
+      "AdmissionWebhook", "FleetCertificates", "NIOCertificateReloading", "WorkerEmbedding", "CoordinationProtocol", "Coordinator", "FleetCoordination",
       "ArgumentParser", "ControllerServer", "KubernetesClient", "KubernetesConfiguration", "KubernetesCore",
       "KubernetesRuntime", "Logging", "Observability", "RateBudget", "ScalingAPI", "ScalingController",
       "ScalingDecision", "ServiceLifecycle", "StatusPage", "UnixSignals",
@@ -106,7 +120,7 @@ import Testing
     ],
     "UserCommands": [
       "ArgumentParser", "KubernetesClient", "KubernetesConfiguration", "KubernetesRuntime", "ScalingAPI",
-      "ScalingDecision", "HPAReference", "KubernetesCore", "KubernetesYAML", "YAML",
+      "ScalingDecision", "HPAReference", "KubernetesCore", "KubernetesYAML", "WorkerEmbedding", "YAML",
       "System", "SystemPackage", "FoundationEssentials", "Foundation", "Glibc", "Musl", "Darwin",
     ],
     "swarmscale": ["ArgumentParser", "ControllerCommand", "LocalMode", "UserCommands"],

@@ -22,6 +22,31 @@
 {{ include "swarmscale.fullname" . }}-controller
 {{- end }}
 
+{{/* Not empty where the coordinator runs: its rights are the cluster's. */}}
+{{- define "swarmscale.coordinates" -}}
+{{- if and .Values.coordinator.enabled (eq .Values.watchNamespace "") }}yes{{ end }}
+{{- end }}
+
+{{/* Not empty where the webhook runs: its configurations are the cluster's. */}}
+{{- define "swarmscale.admits" -}}
+{{- if and .Values.webhook.enabled (eq .Values.watchNamespace "") }}yes{{ end }}
+{{- end }}
+
+{{- define "swarmscale.coordinator" -}}
+{{ include "swarmscale.fullname" . }}-coordinator
+{{- end }}
+
+{{- define "swarmscale.webhook" -}}
+{{ include "swarmscale.fullname" . }}-webhook
+{{- end }}
+
+{{/* The Secret of the controller's own certificates; empty: it has none. */}}
+{{- define "swarmscale.certificates" -}}
+{{- if or (include "swarmscale.coordinates" .) (and (include "swarmscale.admits" .) (not .Values.webhook.certificateSecret)) }}
+{{- include "swarmscale.fullname" . }}-certificates
+{{- end }}
+{{- end }}
+
 {{- define "swarmscale.serviceAccount" -}}
 {{- if .Values.serviceAccount.create }}
 {{- default (include "swarmscale.controller" .) .Values.serviceAccount.name }}
@@ -62,6 +87,30 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- define "swarmscale.args" -}}
 {{- $c := .Values.controller -}}
 - --listen={{ $c.listenHost }}:{{ $c.port }}
+{{- if include "swarmscale.coordinates" . }}
+- --coordinator-listen={{ $c.listenHost }}:{{ .Values.coordinator.port }}
+{{- if ne (include "swarmscale.coordinator" .) "swarmscale-coordinator" }}
+- --coordinator-service={{ include "swarmscale.coordinator" . }}
+{{- end }}
+{{- end }}
+{{- if include "swarmscale.admits" . }}
+- --webhook-listen={{ $c.listenHost }}:{{ .Values.webhook.port }}
+{{- if ne (include "swarmscale.webhook" .) "swarmscale-webhook" }}
+- --webhook-service={{ include "swarmscale.webhook" . }}
+- --webhook-configuration={{ include "swarmscale.webhook" . }}
+{{- end }}
+{{- if .Values.webhook.certificateSecret }}
+- --webhook-certificate=/var/run/swarmscale/webhook/tls.crt
+- --webhook-key=/var/run/swarmscale/webhook/tls.key
+{{- end }}
+{{- $image := include "swarmscale.image" . }}
+{{- if ne (default $image .Values.webhook.sidecarImage) (printf "swarmscale/swarmscale:%s" .Chart.AppVersion) }}
+- --sidecar-image={{ default $image .Values.webhook.sidecarImage }}
+{{- end }}
+{{- end }}
+{{- if and (include "swarmscale.certificates" .) (ne (include "swarmscale.certificates" .) "swarmscale-certificates") }}
+- --certificate-secret={{ include "swarmscale.certificates" . }}
+{{- end }}
 {{- if $c.leaderElection.enabled }}
 - --leader-election-namespace=$(POD_NAMESPACE)
 - --leader-election-name={{ include "swarmscale.controller" . }}

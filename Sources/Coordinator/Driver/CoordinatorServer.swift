@@ -1,6 +1,7 @@
 package import CoordinationProtocol
 import GRPCCore
 import GRPCNIOTransportHTTP2
+package import NIOCertificateReloading
 import RateBudget
 
 /// How a coordinator's server listens.
@@ -34,11 +35,10 @@ package final class CoordinatorServer: Sendable {
   private let engine: CoordinatorEngine
 
   /// Makes a server; it listens once `run` is called.
-  package init(
+  package convenience init(
     _ configuration: CoordinatorServerConfiguration, engine: CoordinatorEngine,
     authenticator: any Authenticator, clock: any BudgetClock
   ) {
-    self.engine = engine
     let security: HTTP2ServerTransport.Posix.TransportSecurity =
       switch configuration.security {
       case .plaintext: .plaintext
@@ -46,6 +46,27 @@ package final class CoordinatorServer: Sendable {
         .tls(
           certificateChain: [.file(path: chain, format: .pem)], privateKey: .file(path: key, format: .pem))
       }
+    self.init(configuration, security, engine: engine, authenticator: authenticator, clock: clock)
+  }
+
+  /// The same with certificates that are renewed meanwhile: each handshake takes the newest one. They stand in for the
+  /// configuration's security.
+  ///
+  /// - Throws: There is no certificate yet.
+  package convenience init(
+    _ configuration: CoordinatorServerConfiguration, certificates: any CertificateReloader,
+    engine: CoordinatorEngine, authenticator: any Authenticator, clock: any BudgetClock
+  ) throws {
+    self.init(
+      configuration, try .tls(certificateReloader: certificates), engine: engine, authenticator: authenticator,
+      clock: clock)
+  }
+
+  private init(
+    _ configuration: CoordinatorServerConfiguration, _ security: HTTP2ServerTransport.Posix.TransportSecurity,
+    engine: CoordinatorEngine, authenticator: any Authenticator, clock: any BudgetClock
+  ) {
+    self.engine = engine
     let isIPv6 = configuration.host.contains(":")
     let transport = HTTP2ServerTransport.Posix(
       address: isIPv6

@@ -71,7 +71,7 @@ extension ResolvedAutoscaler.Rules {
 
 extension ResolvedAutoscaler.Drain {
   /// Idle first with 30 minutes, unless the spec says otherwise; a timeout of zero means none.
-  init(_ drain: SwarmAutoscaler.Drain?) {
+  package init(_ drain: SwarmAutoscaler.Drain?) {
     strategy = drain?.strategy?.known ?? .idleFirst
     let parsed = (try? Duration(goText: drain?.timeout ?? "30m")) ?? .seconds(1800)
     timeout = parsed == .zero ? nil : parsed

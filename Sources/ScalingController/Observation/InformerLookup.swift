@@ -43,6 +43,11 @@ package struct InformerLookup: ClusterLookup {
     return rivals.min { $0.precedes($1) }?.metadata.name
   }
 
+  /// The autoscaler that scales a target: the oldest that names it.
+  package func autoscaler(scaling target: TargetIdentity) -> SwarmAutoscaler? {
+    autoscalers.objects(indexedBy: Self.indexValue(target)).min { $0.precedes($1) }
+  }
+
   package func autoscalerCount(inNamespace namespace: String) -> Int {
     autoscalers.count(indexedBy: "namespace/\(namespace)")
   }

@@ -24,6 +24,14 @@ package struct TargetIdentity: Hashable, Sendable {
   /// The name.
   package var name: String
 
+  /// Names a target.
+  package init(namespace: String, group: String, kind: String, name: String) {
+    self.namespace = namespace
+    self.group = group
+    self.kind = kind
+    self.name = name
+  }
+
   /// The identity of the target that an autoscaler names; nil when it names none.
   package init?(_ autoscaler: SwarmAutoscaler) {
     guard let reference = autoscaler.spec.scaleTargetRef, let kind = reference.kind, let name = reference.name else {

@@ -13,6 +13,8 @@ package struct AutoscalerMemory: Sendable {
   package var state: DecisionState
   /// What was last told in log and events, so that a repetition isn't.
   package var told: Told?
+  /// Whether it was told that pods lack the sidecar.
+  package var hasToldUnembedded = false
   /// The status that was last written or read, which the next patch is computed against.
   package var status: SwarmAutoscaler.Status?
   /// When the history was last written.

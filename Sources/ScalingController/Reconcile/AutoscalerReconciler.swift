@@ -114,6 +114,9 @@ package struct AutoscalerReconciler: Sendable {
       pass.now = time.wallNow
     }
     pass.input = await input(pass, target, &memory, rival: rival)
+    if compiled.resolved.embedMode == .sidecar {
+      pass.unembedded = .init(lookup.pods(inNamespace: target.key.namespace, matching: target.selector))
+    }
   }
 
   /// Whether a worker without a report has lost contact, and not its work: one of the fleet has reported, or they are known

@@ -1,6 +1,7 @@
 package import KubernetesCore
 package import ScalingAPI
 package import ScalingDecision
+import WorkerEmbedding
 
 /// What one pass over one autoscaler found, decided and did: everything that is reported is rendered from this value.
 package struct Pass: Sendable {
@@ -26,6 +27,8 @@ package struct Pass: Sendable {
   package var hasOrdered = false
   /// Work that was hit since this process leads, as far as it was seen.
   package var losses = DrainWatch.Totals()
+  /// The pods without the sidecar, where the spec asks for it; nil: it doesn't, or nobody has looked.
+  package var unembedded: Unembedded?
   /// What ended the pass early, or kept the write from being made.
   package var trouble: Trouble?
 
@@ -37,6 +40,34 @@ package struct Pass: Sendable {
     package var input: DecisionInput
     /// What was decided.
     package var plan: Plan
+  }
+
+  /// The pods that should have the sidecar and have none.
+  package struct Unembedded: Hashable, Sendable {
+    /// Their names, in order.
+    package var pods: [String]
+    /// How many pods there are.
+    package var total: Int
+
+    /// Counts the pods of a fleet that asks for the sidecar.
+    package init(_ pods: [Pod]) {
+      let alive = pods.filter { pod in
+        !pod.isTerminating && !pod.isFinished && pod.labels[EmbeddingNames.embed] != EmbeddingNames.disabled
+      }
+      total = alive.count
+      self.pods = alive.filter { pod in !pod.containers.contains { $0.name == EmbeddingNames.sidecar } }
+        .map(\.key.name).sorted()
+    }
+
+    /// What is missing and what to do, for the pods of `target`.
+    package func message(of target: ScaleTarget?) -> String {
+      guard let first = pods.first else { return "every pod carries the sidecar" }
+      let restart = target.map { "kubectl rollout restart \($0.kind)/\($0.key.name)" } ?? "restart them"
+      return
+        "\(pods.count) of \(total) pods run without the sidecar (\(first) for one): no budget, no drain for them. They were made "
+        + "before the fleet asked for it or while the webhook wasn't called (--webhook-listen), or can't carry it; make them anew: "
+        + "\(restart), or see docs/embedding.md"
+    }
   }
 
   /// Begins a pass.

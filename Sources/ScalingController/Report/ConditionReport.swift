@@ -18,7 +18,7 @@ package enum ConditionReport {
   package static func conditions(
     of pass: Pass, previous: [SwarmAutoscaler.Condition]
   ) -> [SwarmAutoscaler.Condition] {
-    let drafts = [valid(pass)] + fromPlan(pass, previous) + fromTrouble(pass)
+    let drafts = [valid(pass)] + fromPlan(pass, previous) + embedding(pass, previous) + fromTrouble(pass)
     var result: [String: SwarmAutoscaler.Condition] = [:]
     for condition in previous { result[condition.type ?? ""] = condition }
     for draft in drafts {
@@ -60,6 +60,23 @@ package enum ConditionReport {
       return Draft(
         type: type, isTrue: condition.isTrue, reason: condition.reason, message: pass.message(of: condition))
     }
+  }
+
+  /// Whether pods lack the sidecar; from the first time on that some do.
+  private static func embedding(_ pass: Pass, _ previous: [SwarmAutoscaler.Condition]) -> [Draft] {
+    let type = ScalingGroup.ConditionType.embedMissing
+    let isShown = previous.contains { $0.type == type }
+    guard let unembedded = pass.unembedded else {
+      guard isShown, pass.compiled != nil, pass.target != nil else { return [] }
+      return [Draft(type: type, isTrue: false, reason: "NotAsked", message: "the spec asks for no sidecar")]
+    }
+    guard !unembedded.pods.isEmpty || isShown else { return [] }
+    return [
+      Draft(
+        type: type, isTrue: !unembedded.pods.isEmpty,
+        reason: unembedded.pods.isEmpty ? "AllEmbedded" : "PodsWithoutSidecar",
+        message: unembedded.message(of: pass.target))
+    ]
   }
 
   private static func fromTrouble(_ pass: Pass) -> [Draft] {

@@ -48,6 +48,8 @@ package enum ControllerMetrics {
   package static let apiInFlight = "swarmscale_kubernetes_requests_in_flight"
   /// Connections opened to the Kubernetes API.
   package static let apiConnections = "swarmscale_kubernetes_connections_total"
+  /// Admission reviews by webhook and outcome.
+  package static let admissions = "swarmscale_admission_reviews_total"
 
   /// Every family with its declaration.
   package static let families: [MetricsRegistry.Family] = [
@@ -85,5 +87,8 @@ package enum ControllerMetrics {
     .init(apiRequests, .counter, labels: ["class"], help: "Requests to the Kubernetes API by class of answer."),
     .init(apiInFlight, .gauge, labels: ["kind"], help: "Requests to the Kubernetes API without an end yet."),
     .init(apiConnections, .counter, help: "Connections opened to the Kubernetes API."),
+    .init(
+      admissions, .counter, labels: ["webhook", "outcome"],
+      help: "Admission reviews: pods Embedded, Unchanged, NotManaged or Skipped with a reason; specs Valid or Refused."),
   ]
 }

@@ -40,6 +40,7 @@ package struct PassReporter: Sendable {
     tell(pass, &memory)
     tellDrains(pass, &memory)
     pass.losses = memory.drains.totals
+    tellUnembedded(pass, &memory)
     let status = StatusReport.status(of: pass, previous: memory.status, state: memory.state)
     count(pass, status, &memory, tookFrom: began)
     let isWritten = mayAct() ? await write(status, pass, &memory) : true
@@ -138,6 +139,20 @@ package struct PassReporter: Sendable {
     if news.lost > 0 {
       record(pass, .warning, "WorkLost", "\(news.lost) pieces of work were in hand when their workers were gone")
     }
+  }
+
+  /// Told once, until every pod has the sidecar.
+  private func tellUnembedded(_ pass: Pass, _ memory: inout AutoscalerMemory) {
+    guard let unembedded = pass.unembedded else { return }
+    defer { memory.hasToldUnembedded = !unembedded.pods.isEmpty }
+    // After a failover the condition says whether it was told.
+    let type = ScalingGroup.ConditionType.embedMissing
+    let isKnown = memory.status?.conditions?.contains { $0.type == type && $0.status?.text == "True" } ?? false
+    guard !unembedded.pods.isEmpty, !memory.hasToldUnembedded, !isKnown else { return }
+    let message = unembedded.message(of: pass.target)
+    logger.warning(
+      "\(pass.autoscaler.metadata.name): \(message)", metadata: [LogKey.autoscaler: "\(pass.autoscaler.metadata.key)"])
+    record(pass, .warning, type, message)
   }
 
   private func record(_ pass: Pass, _ severity: CoreEvent.Severity, _ reason: String, _ message: String) {

@@ -7,6 +7,8 @@ struct FakePod: Sendable {
   var isReady = true
   var isDeleting = false
   var isScheduled = true
+  /// Whether it has the sidecar.
+  var hasSidecar = false
   /// How old it is, and, five seconds less, how long ready or not.
   var age = Duration.seconds(3600)
   /// What it uses in thousandths of its request of one core; nil: the metrics API has nothing about it.
@@ -19,6 +21,9 @@ struct FakePod: Sendable {
     (first..<first + count).map { FakePod(name: name($0), cpuMilli: percent.map { $0 * 10 }) }
   }
 
+  private static let sidecar =
+    #""initContainers":[{"name":"swarmscale-sidecar","restartPolicy":"Always","resources":{"requests":{"cpu":"10m","memory":"32Mi"}}}],"#
+
   /// The pod as the API server has it.
   func object(at now: Timestamp) throws -> Pod {
     let created = (now - age).rfc3339
@@ -28,7 +33,7 @@ struct FakePod: Sendable {
     let text = #"""
       {"metadata":{"name":"\#(name)","namespace":"ns","uid":"\#(name)","resourceVersion":"\#(now.nanosecondsSinceEpoch)","labels":{"app":"fleet"},
         "creationTimestamp":"\#(created)"\#(deleted)},
-       "spec":{\#(isScheduled ? #""nodeName":"n","# : "")"containers":[{"name":"main","resources":{"requests":{"cpu":"1","memory":"1Gi"}}}]},
+       "spec":{\#(isScheduled ? #""nodeName":"n","# : "")\#(hasSidecar ? Self.sidecar : "")"containers":[{"name":"main","resources":{"requests":{"cpu":"1","memory":"1Gi"}}}]},
        "status":{"phase":"\#(phase)",\#(started)"conditions":[
          {"type":"Ready","status":"\#(isReady ? "True" : "False")","lastTransitionTime":"\#(changed)"},
          {"type":"PodScheduled","status":"\#(isScheduled ? "True" : "False")","lastTransitionTime":"\#(created)"}]}}
