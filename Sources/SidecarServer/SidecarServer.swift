@@ -42,7 +42,7 @@ package final class SidecarServer: Sendable {
   }
 
   /// The paths that the kubelet's listener has.
-  static let kubeletPaths: Set<Substring> = ["/healthz", "/metrics", "/v1/drain"]
+  static let kubeletPaths: Set<Substring> = ["/healthz", "/readyz", "/metrics", "/v1/drain"]
 
   struct State {
     /// Open connections, and whether each is answering a request.

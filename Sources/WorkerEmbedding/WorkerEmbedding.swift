@@ -249,6 +249,8 @@ package struct WorkerEmbedding: Sendable {
 
   private func sidecar(native: Bool, _ work: Work) -> JSONValue {
     let check: JSONValue = ["httpGet": ["path": "/healthz", "port": .int(work.kubeletPort)]]
+    // Turns unready as soon as the worker has drained: Kubernetes removes unready pods first, before 1.22 by that alone.
+    let readiness: JSONValue = ["httpGet": ["path": "/readyz", "port": .int(work.kubeletPort)]]
     var container: JSONValue = [
       "name": .string(EmbeddingNames.sidecar), "image": .string(settings.image), "command": ["swarmscale-sidecar"],
       "args": [
@@ -259,7 +261,7 @@ package struct WorkerEmbedding: Sendable {
       "ports": [["name": "swarm-kubelet", "containerPort": .int(work.kubeletPort), "protocol": "TCP"]],
       "startupProbe": Self.probe(check, period: 1, failures: 60),
       "livenessProbe": Self.probe(check, period: 10, failures: 3),
-      "readinessProbe": Self.probe(check, period: 5, failures: 3), "lifecycle": ["preStop": hook(work)],
+      "readinessProbe": Self.probe(readiness, period: 2, failures: 1), "lifecycle": ["preStop": hook(work)],
       "resources": [
         "requests": .object(settings.requests.mapValues { .string($0) }),
         "limits": .object(settings.limits.mapValues { .string($0) }),

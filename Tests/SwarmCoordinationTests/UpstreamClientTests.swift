@@ -310,8 +310,8 @@ private final class Counter: Sendable {
       let exchange = Self.start(client)
       let response = try await exchange.response()
       await Self.until { exchange.backlog.isPaused }
-      // A connection reads up to four times 64 KiB before it looks whether it shall go on.
-      let bound = UpstreamExchange.highWatermark + 4 * 65_536
+      // A connection reads up to four times 64 KiB before it looks whether it shall go on, and may have begun to once more.
+      let bound = UpstreamExchange.highWatermark + 8 * 65_536
       var (count, most) = (0, exchange.backlog.bytes)
       while let chunk = try await response.body.next() {
         let ends = [0, chunk.readableBytes - 1]

@@ -63,7 +63,8 @@ import Testing
     "Observability": ["CHeap", "Logging", "Synchronization", "Glibc", "Musl", "Darwin"],
     "ScalingController": [
       "KubernetesCore", "KubernetesProtobuf", "KubernetesRuntime", "ScalingAPI", "ScalingDecision",
-      "ScalingObservation", "Observability", "WorkerEmbedding", "Logging", "ServiceLifecycle", "Synchronization", "FoundationEssentials",
+      "ScalingObservation", "Observability", "WorkerEmbedding", "Logging", "ServiceLifecycle", "Synchronization",
+      "FoundationEssentials",
       "Foundation", "Glibc", "Musl", "Darwin",
     ],
     "StatusPage": ["KubernetesCore", "ScalingDecision", "ScalingObservation"],
@@ -80,11 +81,13 @@ import Testing
       "StatusPage",
     ],
     "FleetCoordination": [
-      "CoordinationProtocol", "Coordinator", "Crypto", "KubernetesCore", "KubernetesRuntime", "Logging", "NIOCertificateReloading",
+      "CoordinationProtocol", "Coordinator", "Crypto", "KubernetesCore", "KubernetesRuntime", "Logging",
+      "NIOCertificateReloading",
       "Observability", "RateBudget", "ScalingAPI", "ScalingController", "ScalingDecision", "ScalingObservation",
     ],
     "ControllerCommand": [
-      "AdmissionWebhook", "FleetCertificates", "NIOCertificateReloading", "WorkerEmbedding", "CoordinationProtocol", "Coordinator", "FleetCoordination",
+      "AdmissionWebhook", "FleetCertificates", "NIOCertificateReloading", "WorkerEmbedding", "CoordinationProtocol",
+      "Coordinator", "FleetCoordination",
       "ArgumentParser", "ControllerServer", "KubernetesClient", "KubernetesConfiguration", "KubernetesCore",
       "KubernetesRuntime", "Logging", "Observability", "RateBudget", "ScalingAPI", "ScalingController",
       "ScalingDecision", "ServiceLifecycle", "StatusPage", "UnixSignals",
