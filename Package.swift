@@ -526,7 +526,7 @@ let package = Package(
       name: "UserCommandsTests",
       dependencies: [
         "UserCommands", "ScalingDecision", "ScalingAPI", "KubernetesCore", "KubernetesYAML", "TestSupport",
-        "WorkerEmbedding", "YAML",
+        "WorkerEmbedding", "YAML", .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     .testTarget(
       name: "HPAReferenceTests",

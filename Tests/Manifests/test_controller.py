@@ -5,8 +5,12 @@ Runs where SWARMSCALE_CONTROLLER names a built swarmscale-controller.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
+import re
+import socket
+import ssl
 import subprocess
 import tempfile
 import time
@@ -71,6 +75,22 @@ class ControllerUnderItsRights(unittest.TestCase):
         deployment = cluster.must("GET", f"/apis/apps/v1/namespaces/{FLEET}/deployments/web")
         self.assertEqual(deployment["spec"]["replicas"], 12)
         self.assertTrue(cluster.must("GET", lease)["spec"]["holderIdentity"].startswith("pod-1_"))
+        self.check_certificates(cluster, log)
+
+    def check_certificates(self, cluster: Cluster, log: Path) -> None:
+        """Webhook and coordinator show a certificate that the authorities in the Secret know, under their Services' names."""
+        data = cluster.must("GET", f"/api/v1/namespaces/{NAMESPACE}/secrets/swarmscale-certificates")["data"]
+        context = ssl.create_default_context(cadata=base64.b64decode(data["ca.crt"]).decode())
+        context.set_alpn_protocols(["h2", "http/1.1"])
+        for service, message in (("webhook", "serving the admission webhook"), ("coordinator", "coordinating workers")):
+            pattern = re.compile(f'msg="{message}" address=0.0.0.0:([0-9]+)')
+            self.eventually(lambda: bool(pattern.search(log.read_text())), log)
+            found = pattern.search(log.read_text())
+            assert found
+            with socket.create_connection(("127.0.0.1", int(found[1])), timeout=10) as connection:
+                name = f"swarmscale-{service}.{NAMESPACE}.svc"
+                with context.wrap_socket(connection, server_hostname=name) as secured:
+                    self.assertEqual(secured.selected_alpn_protocol(), "h2" if service == "coordinator" else "http/1.1")
 
     def eventually(self, condition: Callable[[], bool], log: Path) -> None:
         for _ in range(120):
@@ -81,10 +101,11 @@ class ControllerUnderItsRights(unittest.TestCase):
 
     @staticmethod
     def flags(items: list[dict[str, Any]]) -> list[str]:
-        """The flags of the Deployment, as its pod would get them, on a port of this test's own."""
+        """The flags of the Deployment, as its pod would get them, on ports of this test's own."""
         deployment = next(item for item in items if item["kind"] == "Deployment")
         args = deployment["spec"]["template"]["spec"]["containers"][0]["args"]
         kept = [arg.replace("$(POD_NAMESPACE)", NAMESPACE) for arg in args if not arg.startswith("--listen=")]
+        kept = [re.sub(r"(-listen=0\.0\.0\.0):[0-9]+$", r"\1:0", arg) for arg in kept]
         return [*kept, "--listen=127.0.0.1:0", "--cpu-initialization-period=0s", "--initial-readiness-delay=0s", "--log-level=debug"]
 
     @staticmethod

@@ -1,3 +1,4 @@
+import ArgumentParser
 import Foundation
 import KubernetesCore
 import KubernetesYAML
@@ -167,6 +168,17 @@ struct ManifestInjectorTests {
     let job = try inject(Self.job("Job"), old)
     #expect(job.text == Self.job("Job"))
     #expect(job.remarks.first?.contains("no native sidecars") == true)
+  }
+
+  @Test("The command line says what is missing or wrong")
+  func commandLine() throws {
+    let command = try InjectCommand.parse(["-f", "a.yaml", "b.yaml", "--kubernetes-version", "v1.20.2"])
+    #expect(command.files == ["a.yaml", "b.yaml"])
+    for arguments in [
+      [], ["-f", "-", "-"], ["-f", "a", "--kubernetes-version", "new"], ["-f", "a", "--drain-timeout", "90000"],
+    ] {
+      #expect(throws: (any Error).self, "\(arguments)") { try InjectCommand.parse(arguments) }
+    }
   }
 
   @Test("Several files become one stream, with what separates documents between them")
