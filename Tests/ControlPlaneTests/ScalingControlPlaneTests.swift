@@ -72,6 +72,29 @@ struct ScalingControlPlaneTests {
     }
   }
 
+  @Test("The API server accepts the status of a schedule, within its hours and outside of them")
+  func scheduleStatus() async throws {
+    try await TestNamespace.with("schedule") { namespace in
+      try await namespace.createDeployment("web", replicas: 5)
+      // From each minute to the next leap day; from a leap day to the next minute.
+      let hours = { (start: String, end: String) in
+        #"{"type":"Schedule","schedule":{"start":"\#(start)","end":"\#(end)","replicas":7}}"#
+      }
+      let (always, never) = (hours("* * * * *", "0 0 29 2 *"), hours("0 0 29 2 *", "* * * * *"))
+      try await namespace.createAutoscaler(
+        "web", spec: "{\(deploymentReference("web")),\"metrics\":[\(always),\(never)]}")
+      let controller = try TestController(kubeconfig: namespace.state.kubeconfig, namespace: namespace.name)
+      try await controller.run {
+        await controller.settles("web", at: 7)
+        let metrics = try await eventually("the status") {
+          try await namespace.autoscaler("web").status?.currentMetrics
+        }
+        #expect(metrics.map { $0.schedule?.active } == [true, false])
+        #expect(!controller.log.lines.contains { $0.contains("status not written") })
+      }
+    }
+  }
+
   @Test("Without metrics in the spec CPU and memory are held in the band 70–85, and what nobody reports is no trouble")
   func defaultMetrics() async throws {
     try await TestNamespace.with("defaults") { namespace in

@@ -17,6 +17,8 @@ package struct AutoscalerMemory: Sendable {
   package var hasToldUnembedded = false
   /// The status that was last written or read, which the next patch is computed against.
   package var status: SwarmAutoscaler.Status?
+  /// Why the status couldn't be written last, so that it is told once; nil: it was.
+  package var statusFailure: String?
   /// When the history was last written.
   package var lastHistoryWrite: MonotonicTime?
   /// How many deletion costs were changed lately.

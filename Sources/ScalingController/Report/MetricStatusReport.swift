@@ -11,6 +11,9 @@ package enum MetricStatusReport {
     zip(plan.proposals, resolved.metrics).enumerated().map { index, pair in
       let (proposal, metric) = pair
       var status = status(of: metric, current: value(of: proposal))
+      if collected.indices.contains(index), case .schedule(let replicas, let until) = collected[index].reading {
+        status.schedule = .init(active: replicas != nil, nextTransition: until)
+      }
       status.proposal = proposal.replicas.map { Int32(clamping: $0) }
       if case .unknown = proposal.outcome { status.message = trouble(proposal, collected, index) }
       return status
@@ -42,7 +45,8 @@ package enum MetricStatusReport {
       .init(type: .known(.apiRate), apiRate: .init(budgetRef: .init(name: budget), current: current))
     case .backlog: .init(type: .known(.backlog), backlog: .init(current: current))
     case .prometheus: .init(type: .known(.prometheus), prometheus: .init(current: current))
-    case .schedule: .init(type: .known(.schedule), schedule: .init())
+    // Its hours come from the reading; the API server refuses a schedule that doesn't say whether it is active.
+    case .schedule: .init(type: .known(.schedule))
     }
   }
 

@@ -178,6 +178,7 @@ package struct PassReporter: Sendable {
         WriteOptions(fieldManager: fieldManager, priority: .status))
       _ = try await client.raw(request)
       memory.status = status
+      memory.statusFailure = nil
       memory.lastHistoryWrite = time.monotonicNow
       registry.increment(ControllerMetrics.statusWrites, ["success"])
       return true
@@ -185,8 +186,12 @@ package struct PassReporter: Sendable {
       return true
     } catch {
       registry.increment(ControllerMetrics.statusWrites, ["failure"])
-      logger.debug(
-        "status not written",
+      // What the server refuses is ours or the operator's to mend, so it is told; once, since each pass tries again.
+      let isRefused = [.invalid, .forbidden].contains((error as? KubernetesError)?.code)
+      let isTold = memory.statusFailure == "\(error)"
+      memory.statusFailure = "\(error)"
+      logger.log(
+        level: isRefused && !isTold ? .warning : .debug, "status not written",
         metadata: [LogKey.autoscaler: "\(pass.autoscaler.metadata.key)", LogKey.error: "\(error)"])
       return false
     }
