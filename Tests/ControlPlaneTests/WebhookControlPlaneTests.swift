@@ -235,14 +235,21 @@ struct WebhookControlPlaneTests {
       let controller = try TestController(kubeconfig: namespace.state.kubeconfig, namespace: namespace.name)
       running.lookup.current = { controller.service.autoscaler(scaling: $0) }
       try await namespace.createDeployment("web", replicas: 5)
+      // All of them before anybody asks for the sidecar: they are made one after the other.
+      _ = try await eventually("the pods of before") { () async throws -> Bool? in
+        let text = try await namespace.api.send(.get, "/api/v1/namespaces/\(namespace.name)/pods")
+        return try KubernetesJSON.parse(Array(text.utf8))["items"]?.arrayValue?.count == 5 ? true : nil
+      }
       try await namespace.createAutoscaler("web", spec: #"{\#(deploymentReference("web")),"embed":{}}"#)
       try await controller.run {
-        let before = await controller.pass(since: 0) { $0.unembedded?.pods.count == 5 }
+        let before = try await controller.awaitPass("a pass that sees them") { $0.unembedded?.pods.count == 5 }
         #expect(before.unembedded?.total == 5)
         try await namespace.api.send(
           .patch, "/apis/apps/v1/namespaces/\(namespace.name)/deployments/web",
           #"{"spec":{"template":{"metadata":{"annotations":{"rollout":"1"}}}}}"#)
-        await controller.pass(since: 0) { $0.unembedded?.pods.isEmpty == true && ($0.unembedded?.total ?? 0) >= 5 }
+        try await controller.awaitPass("a pass that misses none") {
+          $0.unembedded?.pods.isEmpty == true && ($0.unembedded?.total ?? 0) >= 5
+        }
         let text = try await namespace.api.send(
           .get, "/apis/swarmscale.dev/v1alpha1/namespaces/\(namespace.name)/swarmautoscalers/web")
         #expect(text.contains("EmbedMissing"))
