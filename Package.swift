@@ -80,7 +80,8 @@ let package = Package(
     .target(name: "WorkerEmbedding", dependencies: ["KubernetesCore", "ScalingAPI"]),
 
     // MARK: The Claude API's budget
-    .target(name: "RateBudget"),
+    .target(name: "PriorityQueue"),
+    .target(name: "RateBudget", dependencies: ["PriorityQueue"]),
     .target(
       name: "CoordinationProtocol",
       dependencies: [
@@ -247,7 +248,7 @@ let package = Package(
       ]),
 
     // MARK: Tasks (docs/task-queue.md)
-    .target(name: "TaskQueue"),
+    .target(name: "TaskQueue", dependencies: ["PriorityQueue"]),
     .target(
       name: "TaskQueueServer",
       dependencies: [

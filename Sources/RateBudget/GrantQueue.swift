@@ -1,3 +1,5 @@
+import PriorityQueue
+
 /// The requests that wait, in the order in which they are served.
 ///
 /// Three levels: priority classes (strict, with ageing), fleets inside a class (start-time fair queueing by weight),

@@ -1,3 +1,5 @@
+import PriorityQueue
+
 extension GroupBudget {
   private enum Fit {
     case fits

@@ -1,3 +1,5 @@
+import PriorityQueue
+
 /// What a settlement did.
 package enum Settlement: Hashable, Sendable {
   /// The balance moved by these amounts (positive: charged in addition).

@@ -1,3 +1,5 @@
+import PriorityQueue
+
 /// The budget of one limit group: who may send what, and when.
 ///
 /// A pure state machine. Requests go in by `submit`; `advance` says which may be sent, and `nextDeadline` when it is

@@ -1,3 +1,5 @@
+import PriorityQueue
+
 /// How urgent a task is. Lanes share the workers by weight, so that no lane waits for ever.
 package enum TaskLane: Int, Hashable, Sendable, CaseIterable, Comparable {
   /// Somebody waits for it, or the fleet depends on it.

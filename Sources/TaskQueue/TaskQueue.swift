@@ -1,3 +1,5 @@
+import PriorityQueue
+
 /// One queue of tasks as a state machine: submit, claim with a lease and an epoch, renew, complete, fail, release, expire.
 ///
 /// The guarantee is at least once, with one committed result: a task that was acknowledged stays until its result is committed or

@@ -35,7 +35,8 @@ import Testing
     "ScalingObservation": ["KubernetesCore", "ScalingDecision"],
     "HPAReference": ["KubernetesCore", "ScalingAPI", "FoundationEssentials", "Foundation"],
     "WorkerEmbedding": ["KubernetesCore", "ScalingAPI"],
-    "RateBudget": [],
+    "PriorityQueue": [],
+    "RateBudget": ["PriorityQueue"],
     "CoordinationProtocol": ["RateBudget", "SwiftProtobuf", "Glibc", "Musl", "Darwin"],
     "Coordinator": [
       "CoordinationProtocol", "RateBudget", "GRPCCore", "GRPCNIOTransportHTTP2", "NIOCertificateReloading",
@@ -109,7 +110,7 @@ import Testing
       "ArgumentParser", "KubernetesCore", "KubernetesRuntime", "LocalAPI", "LocalCluster", "Logging",
       "ServiceLifecycle", "UnixSignals", "FoundationEssentials", "Foundation", "Glibc", "Musl", "Darwin",
     ],
-    "TaskQueue": [],
+    "TaskQueue": ["PriorityQueue"],
     "TaskQueueServer": [
       "Hummingbird", "KubernetesCore", "KubernetesRuntime", "Logging", "NIOCore", "ServiceLifecycle", "Synchronization",
       "TaskQueue",

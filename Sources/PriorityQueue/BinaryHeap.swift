@@ -1,25 +1,30 @@
 /// A priority queue: the smallest element first.
-struct BinaryHeap<Element: Comparable & Sendable>: Sendable {
-  private var elements: [Element] = []
+///
+/// Inlinable, so that the targets that use it specialise it for their elements.
+package struct BinaryHeap<Element: Comparable & Sendable>: Sendable {
+  @usableFromInline var elements: [Element] = []
+
+  /// Makes an empty queue.
+  @inlinable package init() {}
 
   /// How many elements there are.
-  var count: Int { elements.count }
+  @inlinable package var count: Int { elements.count }
 
   /// The smallest element.
-  var first: Element? { elements.first }
+  @inlinable package var first: Element? { elements.first }
 
   /// All of them, in no order.
-  var unordered: [Element] { elements }
+  @inlinable package var unordered: [Element] { elements }
 
   /// Adds an element.
-  mutating func push(_ element: Element) {
+  @inlinable package mutating func push(_ element: Element) {
     elements.append(element)
     siftUp(from: elements.count - 1)
   }
 
   /// Removes the smallest element.
   @discardableResult
-  mutating func pop() -> Element? {
+  @inlinable package mutating func pop() -> Element? {
     guard let last = elements.popLast() else { return nil }
     guard let smallest = elements.first else { return last }
     elements[0] = last
@@ -27,13 +32,19 @@ struct BinaryHeap<Element: Comparable & Sendable>: Sendable {
     return smallest
   }
 
+  /// Replaces the smallest element.
+  @inlinable package mutating func replaceFirst(with element: Element) {
+    elements[0] = element
+    siftDown(from: 0)
+  }
+
   /// Keeps only the elements for which `isKept` holds.
-  mutating func keep(where isKept: (Element) -> Bool) {
+  @inlinable package mutating func keep(where isKept: (Element) -> Bool) {
     elements.removeAll { !isKept($0) }
     for index in stride(from: elements.count / 2 - 1, through: 0, by: -1) { siftDown(from: index) }
   }
 
-  private mutating func siftUp(from start: Int) {
+  @inlinable mutating func siftUp(from start: Int) {
     var child = start
     while child > 0 {
       let parent = (child - 1) / 2
@@ -43,7 +54,7 @@ struct BinaryHeap<Element: Comparable & Sendable>: Sendable {
     }
   }
 
-  private mutating func siftDown(from start: Int) {
+  @inlinable mutating func siftDown(from start: Int) {
     var parent = start
     while true {
       var smallest = parent
