@@ -91,3 +91,13 @@ extension TaskRetryPolicy {
     return policy
   }
 }
+
+/// A text that one task leaves for another.
+final class Note: Sendable {
+  private let state = Mutex("")
+
+  var text: String {
+    get { state.withLock { $0 } }
+    set { state.withLock { $0 = newValue } }
+  }
+}
