@@ -38,6 +38,9 @@ package final class MemoryTaskEngine: TaskEngine {
     for waiter in waiting { waiter.signal() }
   }
 
+  /// How many claims of a queue wait for tasks.
+  package func waiting(in queue: String) -> Int { shared.withLock { $0.waiters[queue]?.count ?? 0 } }
+
   package func submit(_ tasks: [NewTask], to queue: String) async throws -> [Submission] {
     try change(queue) { queue, now throws(TaskQueueError) in try queue.submit(tasks, now: now) }
   }

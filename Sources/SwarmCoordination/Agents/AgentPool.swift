@@ -271,6 +271,9 @@ public final class AgentPool: Sendable {
     return (result, core.withLock { core in (0..<count).map { _ in core.state.take(now: now) } })
   }
 
+  /// Whether work is being fetched.
+  package var isFetching: Bool { core.withLock { $0.state.isFetching } }
+
   /// Gives back a slot of `fetching`.
   package func giveBack(_ number: UInt64) { leave(number) }
 
