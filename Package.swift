@@ -324,11 +324,7 @@ let package = Package(
     .executableTarget(
       name: "example-local-worker",
       dependencies: [
-        "SwarmCoordination",
-        .product(name: "AsyncHTTPClient", package: "async-http-client"),
-        .product(name: "NIOCore", package: "swift-nio"),
-        .product(name: "NIOHTTP1", package: "swift-nio"),
-        .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+        "SwarmCoordination", .product(name: "UnixSignals", package: "swift-service-lifecycle"),
       ],
       path: "examples/local-worker"),
 
@@ -436,6 +432,15 @@ let package = Package(
     .testTarget(name: "TaskQueueTests", dependencies: ["TaskQueue"]),
     .testTarget(
       name: "TaskQueueServerTests", dependencies: ["KubernetesCore", "TaskQueue", "TaskQueueServer", "TestSupport"]),
+    .testTarget(
+      name: "TaskClientTests",
+      dependencies: [
+        "KubernetesCore", "KubernetesRuntime", "Observability", "RateBudget", "SidecarServer", "SwarmCoordination",
+        "TaskQueue", "TaskQueueServer",
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "NIOHTTP1", package: "swift-nio"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+      ]),
     .testTarget(name: "WorkloadTraceTests", dependencies: ["WorkloadTrace"]),
     .testTarget(name: "LocalAPITests", dependencies: ["KubernetesCore", "KubernetesYAML", "LocalAPI"]),
     .testTarget(

@@ -24,7 +24,9 @@ import Testing
 
   @Test(
     "What isn't JSON is nothing",
-    arguments: ["", " ", "{", "{\"a\":1", "{\"a\"}", "[1,", "[1 2]", "}", "1 2", "\"a", ",", ":", "{\"a\":1}}", "{1:2}"])
+    arguments: [
+      "", " ", "{", "{\"a\":1", "{\"a\"}", "[1,", "[1 2]", "}", "1 2", "\"a", ",", ":", "{\"a\":1}}", "{1:2}",
+    ])
   func broken(_ text: String) {
     let value = slice(text)
     #expect(value == nil || (value?.members == nil && value?.elements == nil))

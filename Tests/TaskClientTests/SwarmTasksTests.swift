@@ -52,7 +52,11 @@ import Testing
   @Test("What the work throws decides: tried again, at once a dead letter, or handed back")
   func failures() async throws {
     struct Odd: Error {}
-    try await QueueRig.with(policy: .with { $0.attempts = 3; $0.firstDelay = .milliseconds(1) }) {
+    try await QueueRig.with(
+      policy: .with {
+        $0.attempts = 3; $0.firstDelay = .milliseconds(1)
+      }
+    ) {
       rig in
       try await rig.submit(3)
       try await rig.join(slots: 1) { swarm in

@@ -230,7 +230,9 @@ public final class SwarmTasks: Sendable {
         (shared.leases.due(now: link.clock.now).compactMap { shared.claims[$0] }, shared.leases.nextRenewal)
       }
       guard !due.isEmpty else {
-        try await changed.wait(until: next, now: link.clock.now) { [clock = link.clock] in try await clock.sleep(until: $0) }
+        try await changed.wait(until: next, now: link.clock.now) { [clock = link.clock] in
+          try await clock.sleep(until: $0)
+        }
         continue
       }
       await withTaskGroup(of: Void.self) { group in

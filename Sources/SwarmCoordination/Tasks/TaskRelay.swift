@@ -89,7 +89,8 @@ package final class TaskRelay: Sendable {
 
   private func next(_ target: String, _ body: [UInt8]) async throws -> Answer {
     guard let members = JSONSlice(body)?.members else {
-      return Self.error(400, "invalid_request_error", #"the body: a JSON object is needed, such as {"queue":"reviewers"}"#)
+      return Self.error(
+        400, "invalid_request_error", #"the body: a JSON object is needed, such as {"queue":"reviewers"}"#)
     }
     let wait = Self.wait(target)
     let deadline = link.clock.now + .seconds(wait)
@@ -104,7 +105,8 @@ package final class TaskRelay: Sendable {
     }
     defer { shared.withLock { $0.reserved -= max(0, count) } }
     let request = Self.request(members, count: count, worker: worker)
-    let (fetched, slots) = try await pool.fetching { () async throws -> ((TaskQueueLink.Answer, [TaskClaim])?, slots: Int) in
+    let (fetched, slots) = try await pool.fetching {
+      () async throws -> ((TaskQueueLink.Answer, [TaskClaim])?, slots: Int) in
       guard let answer = try await self.fetch(target, request) else { return (nil, 0) }
       let claims = answer.isSuccess ? TaskClaim.claims(answer.body) ?? [] : []
       return ((answer, claims), claims.count)
