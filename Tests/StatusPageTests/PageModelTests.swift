@@ -90,6 +90,28 @@ enum Scene {
     #expect(model.decisions.entries.count == 1)
   }
 
+  @Test("Workers that our writes took away are counted, those of refused writes and of growth aren't")
+  func removed() throws {
+    var model = PageModel()
+    let key = Scene.key("reviewers")
+    func pass(_ count: Int, _ demand: Int, hasWritten: Bool, seconds: Int) throws -> String {
+      let record = Scene.record(key, count: count, demand: demand, at: start + .seconds(seconds))
+      var observation = Scene.observation(record, signature: seconds)
+      observation.hasWritten = hasWritten
+      observation.removedBusy = 1
+      observation.lostWork = 2
+      model.note(observation, record: [])
+      var json = JSONText()
+      try #require(model.fleets.first).write(to: &json) { _ in "" }
+      return json.text
+    }
+    #expect(try pass(10, 30, hasWritten: true, seconds: 0).contains("\"removed\":0,\"removedBusy\":1,\"lostWork\":2"))
+    // A state that remembers no window shrinks at once.
+    #expect(try pass(10, 6, hasWritten: false, seconds: 60).contains("\"removed\":0,"))
+    #expect(try pass(10, 6, hasWritten: true, seconds: 120).contains("\"removed\":4,"))
+    #expect(try pass(6, 5, hasWritten: true, seconds: 180).contains("\"removed\":5,"))
+  }
+
   @Test("A trouble stands in the list once, and the fleet shows it until it is over")
   func trouble() {
     var model = PageModel()
