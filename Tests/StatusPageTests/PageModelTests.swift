@@ -94,22 +94,23 @@ enum Scene {
   func removed() throws {
     var model = PageModel()
     let key = Scene.key("reviewers")
-    func pass(_ count: Int, _ demand: Int, hasWritten: Bool, seconds: Int) throws -> String {
-      let record = Scene.record(key, count: count, demand: demand, at: start + .seconds(seconds))
+    func pass(_ count: Int, to write: Int?, hasWritten: Bool = true, seconds: Int) throws -> String {
+      let record = Scene.record(key, count: count, demand: count, at: start + .seconds(seconds))
       var observation = Scene.observation(record, signature: seconds)
+      observation.plan?.write = write
       observation.hasWritten = hasWritten
       observation.removedBusy = 1
       observation.lostWork = 2
       model.note(observation, record: [])
       var json = JSONText()
-      try #require(model.fleets.first).write(to: &json) { _ in "" }
-      return json.text
+      try #require(model.fleet(key)).write(to: &json) { _ in "" }
+      return String(decoding: json.bytes, as: UTF8.self)
     }
-    #expect(try pass(10, 30, hasWritten: true, seconds: 0).contains("\"removed\":0,\"removedBusy\":1,\"lostWork\":2"))
-    // A state that remembers no window shrinks at once.
-    #expect(try pass(10, 6, hasWritten: false, seconds: 60).contains("\"removed\":0,"))
-    #expect(try pass(10, 6, hasWritten: true, seconds: 120).contains("\"removed\":4,"))
-    #expect(try pass(6, 5, hasWritten: true, seconds: 180).contains("\"removed\":5,"))
+    #expect(try pass(10, to: 30, seconds: 0).contains("\"removed\":0,\"removedBusy\":1,\"lostWork\":2"))
+    #expect(try pass(10, to: 6, hasWritten: false, seconds: 60).contains("\"removed\":0,"))
+    #expect(try pass(10, to: 6, seconds: 120).contains("\"removed\":4,"))
+    #expect(try pass(6, to: nil, hasWritten: false, seconds: 150).contains("\"removed\":4,"))
+    #expect(try pass(6, to: 5, seconds: 180).contains("\"removed\":5,"))
   }
 
   @Test("A trouble stands in the list once, and the fleet shows it until it is over")
