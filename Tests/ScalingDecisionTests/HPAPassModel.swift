@@ -183,7 +183,7 @@ struct HPAPassModel {
       memories[index].collapses += 1
       memories[index].collapseAt = at
     }
-    guard memories[index].collapses > 2 else { 
+    guard memories[index].collapses > 2 else {
       return max(count, min(step.spec_replicas, memories[index].lastWanted ?? step.spec_replicas))
     }
     memories[index] = Memory(lastMilli: observed.milli, lastWanted: count)
