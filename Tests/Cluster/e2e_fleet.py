@@ -322,6 +322,12 @@ class FleetTests(e2e_node.FullNodeTests):
         urllib.request.urlopen(request, timeout=10).read()
 
     @staticmethod
+    def leader() -> str:
+        """The pod of the controller that leads; empty: none."""
+        leases = e2e_node.cluster.kubectl("-n", SYSTEM, "get", "leases", "-o", "jsonpath={.items[*].spec.holderIdentity}")
+        return leases.partition("_")[0]
+
+    @staticmethod
     def autoscaler() -> dict[str, Any]:
         """The fleet's autoscaler."""
         found: dict[str, Any] = json.loads(e2e_node.cluster.kubectl("-n", NAMESPACE, "get", "swa", NAME, "-o", "json"))
@@ -382,7 +388,8 @@ class FleetTests(e2e_node.FullNodeTests):
 
     def test_1_the_webhook_embeds_the_sidecar_in_each_pod(self) -> None:
         cluster = e2e_node.cluster
-        self.wait("two ready controllers", lambda: len(self.controllers()) == 2, 90)
+        cluster.kubectl("-n", SYSTEM, "rollout", "status", "deployment/swarmscale-controller", "--timeout=50s")
+        self.wait("two ready controllers", lambda: len(self.controllers()) == 2)
         service = json.loads(cluster.kubectl("-n", SYSTEM, "get", "service", "swarmscale-coordinator", "-o", "json"))
         self.demand(1)
         cluster.apply(BUDGET, AUTOSCALER)
@@ -414,13 +421,17 @@ class FleetTests(e2e_node.FullNodeTests):
         known = sum(self.metric(pod, 8080, "swarmscale_coordinator_workers") for pod in self.controllers())
         self.assertEqual(known, MANY)
 
-    def test_3_a_shrink_waits_for_work_and_kills_none(self) -> None:
+    def test_3_a_shrink_waits_for_work_and_kills_none_while_the_leader_changes(self) -> None:
         self.wait("everybody at work", lambda: len(self.queue.workers_at_work()) == MANY, 60)
+        first = self.leader()
         self.demand(FEW)
         seen: list[dict[str, Any]] = []
 
         def shrunk() -> bool:
             if fleet := self.check_status():
+                if fleet["isDraining"] and not any(other["isDraining"] for other in seen):
+                    say(f"  the fleet drains; {first} is deleted, which has ordered it")
+                    e2e_node.cluster.kubectl("-n", SYSTEM, "delete", "pod", first, "--wait=false")
                 seen.append(fleet)
             return self.replicas() == FEW and len(self.witness.removed()) == MANY - FEW
 
@@ -428,6 +439,7 @@ class FleetTests(e2e_node.FullNodeTests):
         draining = [fleet for fleet in seen if fleet["isDraining"]]
         self.assertTrue(draining, "swarmscale drain --status has never seen the drain")
         self.assertTrue(all(fleet["desired"] == FEW for fleet in draining), draining)
+        self.assertNotEqual(self.leader(), first)
         removed = self.witness.removed()
         for name, asked in removed.items():
             tasks = self.queue.tasks(name)
@@ -444,7 +456,14 @@ class FleetTests(e2e_node.FullNodeTests):
         self.assertEqual(sum(line.endswith("ready") or " ready " in line for line in table.splitlines()), FEW, table)
 
     def test_4_a_pod_that_is_deleted_at_work_finishes_it_first(self) -> None:
-        name = self.wait("a worker at work", lambda: next(iter(self.queue.workers_at_work() - set(self.witness.removed())), ""), 30)
+
+        def beginner() -> str:
+            removed, now = self.witness.removed(), time.time()
+            # One that has much before it, so that it is at work when its end is asked for.
+            fresh = [task["worker"] for task in self.queue.tasks() if task["end"] is None and now - task["begin"] < 2]
+            return next((worker for worker in fresh if worker not in removed), "")
+
+        name = self.wait("a worker that has just begun", beginner, 60)
         number = len(self.queue.tasks(name))
         e2e_node.cluster.kubectl("-n", NAMESPACE, "delete", "pod", name, "--wait=false")
         self.wait("its end", lambda: name in self.witness.removed() and self.witness.has_ended(name), 90)
@@ -460,7 +479,9 @@ class FleetTests(e2e_node.FullNodeTests):
         self.assertEqual([task for task in tasks if task["failures"]], [])
         self.assertEqual([task for task in tasks if task["end"] is None and task["worker"] not in living], [])
         oracle = self.upstream.oracle()
-        say(f"{len(tasks)} tasks; the API's own account: {json.dumps({key: value for key, value in oracle.items() if isinstance(value, (int, float))})}")
+        refused = sum(sum(pool["refused"].values()) for pool in oracle["pools"])
+        say(f"  {len(tasks)} tasks; the API has refused {refused}, and seen {oracle['retryCount']} requests a second time")
+        self.assertEqual((refused, oracle["retryCount"]), (0, 0))
         exits = {
             (pod["metadata"]["name"], status["name"]): status["state"]["terminated"]["exitCode"]
             for pod in self.witness.pods() for status in pod["status"].get("containerStatuses") or () if "terminated" in status["state"]

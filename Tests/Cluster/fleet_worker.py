@@ -40,7 +40,7 @@ def work(client: anthropic.Anthropic, task: dict[str, Any]) -> list[str]:
             time.sleep(task["tool"])
         try:
             with client.messages.stream(
-                model="claude-sonnet-4-5", max_tokens=1000, messages=[{"role": "user", "content": f"<<out={task['tokens']}>> turn {turn}"}]
+                model="claude-sonnet-4-5", max_tokens=1000, messages=[{"role": "user", "content": f"<<out={task['tokens']}>> task {task['id']}, turn {turn}"}]
             ) as stream:
                 message = stream.get_final_message()
             if message.usage.output_tokens != task["tokens"]:
