@@ -115,6 +115,7 @@ import Testing
         #expect(try await isDraining())
         _ = try await pod.call("/v1/activity", body: #"{"state":"idle"}"#)
         try await eventually { await answer() == .drained }
+        #expect(try await pod.call("/readyz").status == 503)
         // An agent in the middle of a turn goes on.
         _ = try await pod.call("/v1/activity", body: #"{"state":"busy"}"#)
         try await eventually { await answer() == .accepted }
@@ -124,6 +125,7 @@ import Testing
         await engine.drain(namespace: "team", pod: "a", timeout: .milliseconds(1))
         try await eventually { await answer() == .refused }
         #expect(try await !isDraining())
+        #expect(try await pod.call("/readyz").status == 200)
       }
     }
   }

@@ -51,7 +51,8 @@ import Testing
     "mock-claude": ["ArgumentParser", "MockClaudeCommand"],
     "SwarmCoordination": [
       "CoordinationProtocol", "GRPCCore", "GRPCNIOTransportHTTP2",
-      "Logging", "NIOCore", "NIOHTTP1", "NIOPosix", "NIOSSL", "NIOTLS", "RateBudget", "Glibc", "Musl", "Darwin",
+      "Logging", "NIOCore", "NIOHTTP1", "NIOPosix", "NIOSSL", "NIOTLS", "RateBudget", "UnixSignals", "Glibc", "Musl",
+      "Darwin",
     ],
     "SidecarServer": [
       "Logging", "NIOCore", "NIOHTTP1", "NIOPosix", "Observability", "RateBudget", "SwarmCoordination",
