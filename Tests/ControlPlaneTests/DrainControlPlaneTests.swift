@@ -72,7 +72,7 @@ struct DrainControlPlaneTests {
       let base = "/apis/swarmscale.dev/v1alpha1/namespaces/\(namespace.name)/swarmautoscalers/drained"
       let fleet = try KubernetesJSON.parse(Array(try await namespace.api.send(.get, base).utf8))["status"]
       let text = try await namespace.api.send(
-        .get, "/api/v1/namespaces/\(namespace.name)/pods?labelSelector=app%3Ddrained")
+        .get, "/api/v1/namespaces/\(namespace.name)/pods?labelSelector=app=drained")
       let pods = try KubernetesJSON.parse(Array(text.utf8))["items"]?.arrayValue ?? []
       return (
         Set(
