@@ -418,8 +418,11 @@ class FleetTests(e2e_node.FullNodeTests):
 
         self.wait("each sidecar to be admitted by the coordinator", served, 60)
         self.wait("everybody at work", lambda: len(self.queue.workers_at_work()) == MANY, 60)
-        known = sum(self.metric(pod, 8080, "swarmscale_coordinator_workers") for pod in self.controllers())
-        self.assertEqual(known, MANY)
+
+        def known() -> float:
+            return sum(self.metric(pod, 8080, "swarmscale_coordinator_workers") for pod in self.controllers())
+
+        self.wait("the coordinator to know them all", lambda: known() == MANY, 30)
 
     def test_3_a_shrink_waits_for_work_and_kills_none_while_the_leader_changes(self) -> None:
         self.wait("everybody at work", lambda: len(self.queue.workers_at_work()) == MANY, 60)

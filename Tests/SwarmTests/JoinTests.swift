@@ -141,4 +141,28 @@ import Testing
       #expect(await engine.report().workers.isEmpty)
     }
   }
+
+  @Test("A coordinator that ends while workers come in ends in good order: no stream finds nobody")
+  func endsWhileWorkersCome() async throws {
+    let port = try await withCoordinator { _, port in port }
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      for number in 0..<24 {
+        let variables = podEnvironment("pod-\(number)", coordinator: "http://127.0.0.1:\(port)")
+        let environment = try SwarmEnvironment(reading: { variables[$0] }, fileExists: { _ in false })
+        guard var configuration = environment.link(readingToken: { _ in nil }) else { preconditionFailure("no coordinator") }
+        impatient(&configuration)
+        let link = CoordinatorLink(
+          identity: environment.identity(incarnation: "1"), configuration: configuration, clock: clock,
+          seed: UInt64(number))
+        group.addTask { do { try await link.run() } catch is CancellationError {} }
+      }
+      for round in 0..<40 {
+        try await withCoordinator(port: port) { engine, _ in
+          // Sooner and later within the rush.
+          try await eventually { await engine.report().workers.count > round % 12 }
+        }
+      }
+      group.cancelAll()
+    }
+  }
 }
