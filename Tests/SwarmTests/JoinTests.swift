@@ -156,7 +156,7 @@ import Testing
           seed: UInt64(number))
         group.addTask { do { try await link.run() } catch is CancellationError {} }
       }
-      for round in 0..<40 {
+      for round in 0..<20 {
         try await withCoordinator(port: port) { engine, _ in
           // Sooner and later within the rush.
           try await eventually { await engine.report().workers.count > round % 12 }
