@@ -39,7 +39,9 @@ extension VictimSelection {
     guard now >= stands else {
       result.rollout = .advances
       result.until = stands
-      for candidate in candidates.prefix(current - goal) { count(workers[candidate.index], candidate.standing, &result) }
+      for candidate in candidates.prefix(current - goal) {
+        count(workers[candidate.index], candidate.standing, &result)
+      }
       return
     }
     result.rollout = .stands

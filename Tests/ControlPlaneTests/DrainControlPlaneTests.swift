@@ -124,7 +124,8 @@ struct DrainControlPlaneTests {
         try await status(namespace).flatMap { $0.isDraining ? $0 : nil }
       }
       #expect(during.desired == 10 && during.message.contains("busy workers drain"), "\(during)")
-      #expect(DrainStatus.table([during]).contains { $0.hasPrefix("\(namespace.name)   drained") && $0.contains("True") })
+      #expect(
+        DrainStatus.table([during]).contains { $0.hasPrefix("\(namespace.name)   drained") && $0.contains("True") })
       // The change of leaders comes when some are gone and others still drain.
       try await first.awaitPass("a first step down") { $0.hasWritten && ($0.plan?.write ?? 30) < 30 }
     }
@@ -134,8 +135,12 @@ struct DrainControlPlaneTests {
       try await second.awaitSettled("drained", at: 10, attempts: 2_000)
       _ = try await eventually("the pods to go") { drained.gone == 20 && written.gone == 20 ? true : nil }
       _ = try await eventually("nobody left to drain") { drained.draining == 0 ? true : nil }
-      let rest = try await eventually("a fleet at rest") { try await status(namespace).flatMap { $0.isDraining ? nil : $0 } }
-      #expect(rest.replicas == 10 && rest.desired == 10 && rest.pods.count == 10 && rest.pods.allSatisfy { $0.state != "marked" })
+      let rest = try await eventually("a fleet at rest") {
+        try await status(namespace).flatMap { $0.isDraining ? nil : $0 }
+      }
+      #expect(
+        rest.replicas == 10 && rest.desired == 10 && rest.pods.count == 10
+          && rest.pods.allSatisfy { $0.state != "marked" })
     }
   }
 }

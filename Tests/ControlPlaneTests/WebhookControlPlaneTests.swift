@@ -237,7 +237,8 @@ struct WebhookControlPlaneTests {
     }
   }
 
-  @Test("Pods of other namespaces are left alone, though their owners have the same name: others' and the cluster's own")
+  @Test(
+    "Pods of other namespaces are left alone, though their owners have the same name: others' and the cluster's own")
   func otherNamespaces() async throws {
     try await withWebhook("home") { running in
       let home = running.namespace

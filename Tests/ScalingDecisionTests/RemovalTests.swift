@@ -77,7 +77,8 @@ struct RemovalTests {
     #expect(first.orders.count { if case .drain = $0 { true } else { false } } == 10)
     for index in 0..<4 { workers[index].activity = drained }
     let some = select(workers, current: 20, goal: 10)
-    #expect(some.replicas == 18, "of fifteen a shrink by two costs two at most, and two for rounding: four have drained")
+    #expect(
+      some.replicas == 18, "of fifteen a shrink by two costs two at most, and two for rounding: four have drained")
     #expect(Set(some.victims) == Set((0..<4).map(Fleet.name) + [15, 16, 17].map(Fleet.name)))
     #expect(select(workers, current: 20, goal: 10, lastWrite: start - .seconds(59)).replicas == 20, "not gone yet")
     #expect(select(workers, current: 20, goal: 10, lastWrite: start - .seconds(60)).replicas == 18)

@@ -98,7 +98,8 @@ import Testing
       let port = try #require(rig.server.kubeletPort)
       @Sendable func isReady() async throws -> Bool {
         let answers = (
-          try await rig.exchange(Rig.request("GET /readyz")), try await rig.exchange(Rig.request("GET /readyz"), port: port)
+          try await rig.exchange(Rig.request("GET /readyz")),
+          try await rig.exchange(Rig.request("GET /readyz"), port: port)
         )
         #expect(answers.0.status == answers.1.status, "the kubelet hears the same")
         return answers.0.status == 200

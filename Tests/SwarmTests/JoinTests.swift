@@ -149,7 +149,9 @@ import Testing
       for number in 0..<24 {
         let variables = podEnvironment("pod-\(number)", coordinator: "http://127.0.0.1:\(port)")
         let environment = try SwarmEnvironment(reading: { variables[$0] }, fileExists: { _ in false })
-        guard var configuration = environment.link(readingToken: { _ in nil }) else { preconditionFailure("no coordinator") }
+        guard var configuration = environment.link(readingToken: { _ in nil }) else {
+          preconditionFailure("no coordinator")
+        }
         impatient(&configuration)
         let link = CoordinatorLink(
           identity: environment.identity(incarnation: "1"), configuration: configuration, clock: clock,
