@@ -106,6 +106,7 @@ package final class CoordinatorServer: Sendable {
   /// The server isn't cancelled with it: a stream that came in at that moment would find nobody who takes it, and SwiftNIO
   /// ends the process for that. It takes no new ones, ends those that it has, and then returns by itself.
   package func run() async throws {
+    // Owned: the group below ends with it.
     let serving = Task { try await server.serve() }
     let outcome = await withTaskGroup(of: Result<Void, any Error>.self) { group in
       group.addTask {
@@ -117,6 +118,7 @@ package final class CoordinatorServer: Sendable {
       }
       group.addTask { await serving.result }
       let first = await group.next() ?? .success(())
+      // Owned: cancelled when the group is empty. Inside it, it would be cancelled before it has begun.
       let patience = Task { [clock] in
         try await clock.sleep(until: clock.now + Self.farewell)
         serving.cancel()
