@@ -438,7 +438,7 @@ class FleetTests(e2e_node.FullNodeTests):
                 seen.append(fleet)
             return self.replicas() == FEW and len(self.witness.removed()) == MANY - FEW
 
-        self.wait(f"{FEW} workers", shrunk)
+        self.wait(f"{FEW} workers", shrunk, 2 * e2e_node.WAIT_SECONDS)
         draining = [fleet for fleet in seen if fleet["isDraining"]]
         self.assertTrue(draining, "swarmscale drain --status has never seen the drain")
         self.assertTrue(all(fleet["desired"] == FEW for fleet in draining), draining)
