@@ -132,6 +132,7 @@ let package = Package(
         .product(name: "NIOPosix", package: "swift-nio"),
         .product(name: "NIOSSL", package: "swift-nio-ssl"),
         .product(name: "NIOTLS", package: "swift-nio"),
+        .product(name: "UnixSignals", package: "swift-service-lifecycle"),
       ]),
     .target(
       name: "SidecarServer",
@@ -387,6 +388,7 @@ let package = Package(
         "FleetCertificates", "FleetCoordination", "KubernetesClient", "KubernetesConfiguration", "KubernetesCore",
         "KubernetesRuntime", "KubernetesYAML", "Observability", "RateBudget", "ScalingAPI", "ScalingController",
         "ScalingDecision", "SwarmCoordination", "TestSupport", "UserCommands", "WorkerEmbedding",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
       ]),
@@ -502,8 +504,8 @@ let package = Package(
     .testTarget(
       name: "SidecarServerTests",
       dependencies: [
-        "MockClaude", "MockClaudeServer", "Observability", "RateBudget", "SidecarCommand", "SidecarServer",
-        "SwarmCoordination",
+        "CoordinationProtocol", "MockClaude", "MockClaudeServer", "Observability", "RateBudget", "SidecarCommand",
+        "SidecarServer", "SwarmCoordination",
         .product(name: "Logging", package: "swift-log"),
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "NIOHTTP1", package: "swift-nio"),
