@@ -1,0 +1,296 @@
+"""Every YAML file of the repository, and every YAML block of README and docs, is what somebody accepts: the API server, Helm, or the program that reads it.
+
+A new file of a kind that isn't known here fails: say who reads it.
+"""
+
+from __future__ import annotations
+
+import copy
+import json
+import os
+import subprocess
+import tempfile
+import unittest
+from pathlib import Path
+from typing import Any
+
+import helm_python as helm
+from code_blocks import Block, blocks, pages
+from support import REPOSITORY, Cluster, documents, identity, kustomize, needs_cluster
+
+CONTROLLER = os.environ.get("SWARMSCALE_CONTROLLER", "")
+CHART = REPOSITORY / "Helm/swarmscale"
+
+#: Kinds of other projects, whose definitions no server of ours has; what checks them instead.
+FOREIGN = {
+    "PrometheusRule": "promtool reads its rules in test_alerts",
+    "ServiceMonitor": "test_chart compares it with the chart's; test_manifests has its port",
+    "ScaledObject": "KEDA's, shown as what one comes from",
+}
+
+#: Files that aren't Kubernetes objects, and the test that has somebody read them.
+READ_ELSEWHERE = {
+    "Helm/swarmscale/Chart.yaml": "test_chart (helm lint)",
+    "Helm/swarmscale/values.yaml": "test_chart (schema)",
+    "Tests/Manifests/alerts/rules-test.yaml": "test_alerts (promtool)",
+    "examples/local/mock.yaml": "test_settings_of_mock_claude",
+}
+
+#: What stands where in a fragment: the object that it becomes a part of.
+SPECS: dict[str, dict[str, Any]] = {
+    "SwarmAutoscaler": {"scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "fragment"}},
+    "APIBudget": {},
+}
+
+
+def files() -> list[str]:
+    """The repository's YAML files, without what builds leave behind."""
+    found = []
+    for folder, names, entries in os.walk(REPOSITORY):
+        names[:] = [name for name in names if name == ".github" or not name.startswith(".")]
+        found += [str((Path(folder) / entry).relative_to(REPOSITORY)) for entry in entries if entry.endswith((".yaml", ".yml"))]
+    return sorted(found)
+
+
+def reader(file: str) -> str:
+    """Who reads a file: `objects`, `kustomize`, `template`, `form`, `values`, or what READ_ELSEWHERE says."""
+    if file in READ_ELSEWHERE:
+        return "elsewhere"
+    if file.startswith("Helm/swarmscale/templates/"):
+        return "template"
+    if file.startswith(".github/ISSUE_TEMPLATE/"):
+        return "form"
+    if file.endswith("values.yaml") and file.startswith("examples/"):
+        return "values"
+    found = documents((REPOSITORY / file).read_text())
+    if all(item.get("kind") == "Kustomization" for item in found):
+        return "kustomize"
+    if found and all({"apiVersion", "kind", "metadata"} <= item.keys() for item in found):
+        return "objects"
+    return "unknown"
+
+
+def schema(kind: str) -> dict[str, Any]:
+    """The schema of a resource's spec."""
+    (definition,) = documents((REPOSITORY / f"manifests/crd/{kind.lower()}s.yaml").read_text())
+    spec: dict[str, Any] = definition["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]
+    return spec
+
+
+def objects_of(block: Block) -> list[dict[str, Any]] | None:
+    """A block's objects, a fragment completed by what is around it; nil: it isn't about Kubernetes objects."""
+    found = documents(block.text)
+    if all("apiVersion" in item for item in found if isinstance(item, dict)) and all(isinstance(item, dict) for item in found):
+        return found
+    (fragment,) = found
+    if isinstance(fragment, list):
+        fragment = {"metrics": fragment}
+    if set(fragment) == {"spec"}:
+        fragment = fragment["spec"]
+    for kind, base in SPECS.items():
+        if fragment.keys() <= schema(kind)["properties"].keys():
+            return [{"apiVersion": "swarmscale.dev/v1alpha1", "kind": kind, "metadata": {"name": "fragment"}, "spec": base | fragment}]
+    return None
+
+
+class Files(unittest.TestCase):
+    """What needs no cluster."""
+
+    def test_each_file_has_a_reader(self) -> None:
+        found = files()
+        self.assertGreater(len(found), 90)
+        self.assertEqual([file for file in found if reader(file) == "unknown"], [])
+        self.assertEqual(set(READ_ELSEWHERE) - set(found), set())
+
+    def test_kustomizations_render(self) -> None:
+        folders = [str(Path(file).parent) for file in files() if reader(file) == "kustomize"]
+        self.assertGreater(len(folders), 5)
+        for folder in folders:
+            with self.subTest(folder=folder):
+                self.assertTrue(kustomize(folder))
+
+    def test_values_of_examples_are_values_of_the_chart(self) -> None:
+        for file in files():
+            if reader(file) == "values":
+                with self.subTest(file=file), helm.Chart.load(CHART) as chart:
+                    (values,) = documents((REPOSITORY / file).read_text())
+                    chart.validate_schema(values)
+                    self.assertTrue(chart.render(values, name="swarmscale", namespace="swarmscale-system"))
+
+    def test_forms_of_issues_have_what_github_asks_for(self) -> None:
+        """https://docs.github.com/communities/using-templates-to-encourage-useful-issues-and-pull-requests/syntax-for-issue-forms"""
+        for file in files():
+            if reader(file) != "form":
+                continue
+            with self.subTest(file=file):
+                (form,) = documents((REPOSITORY / file).read_text())
+                if file.endswith("config.yml"):
+                    self.assertLessEqual(form.keys(), {"blank_issues_enabled", "contact_links"})
+                    continue
+                self.assertLessEqual({"name", "description", "body"}, form.keys())
+                named = [field["id"] for field in form["body"] if field["type"] != "markdown"]
+                self.assertEqual(len(named), len(set(named)))
+                for field in form["body"]:
+                    self.assertIn(field["type"], {"markdown", "textarea", "input", "dropdown", "checkboxes"})
+                    self.assertIn("value" if field["type"] == "markdown" else "label", field["attributes"])
+
+    def test_each_block_of_the_documents_has_a_reader(self) -> None:
+        unread = [
+            str(block) for page in pages() for block in blocks(page)
+            if block.language == "yaml" and objects_of(block) is None and block.page != "docs/mock-claude.md" and not self.is_values(block)
+        ]
+        self.assertEqual(unread, [])
+
+    def is_values(self, block: Block) -> bool:
+        """Whether a block is values of the chart, which then are valid."""
+        (values,) = documents(block.text)
+        with helm.Chart.load(CHART) as chart:
+            if not values.keys() <= chart.values.keys():
+                return False
+            chart.validate_schema(values)
+        return True
+
+    def test_no_example_sets_replicas_of_what_it_scales(self) -> None:
+        """`replicas` in a manifest that is applied again and again would contest the autoscaler's."""
+        for file in files():
+            if file.startswith("examples/") and not file.startswith("examples/local/") and reader(file) == "objects":
+                for item in documents((REPOSITORY / file).read_text()):
+                    if item["kind"] in ("Deployment", "StatefulSet"):
+                        self.assertNotIn("replicas", item["spec"], file)
+
+    @unittest.skipUnless(CONTROLLER, "needs the programs")
+    def test_swarmscale_finds_nothing_to_say_about_examples_and_documents(self) -> None:
+        program = Path(CONTROLLER).resolve().parent / "swarmscale"
+        with tempfile.TemporaryDirectory() as folder:
+            for page in pages():
+                for block in blocks(page):
+                    ours = [item for item in (objects_of(block) or [] if block.language == "yaml" else []) if item["apiVersion"].startswith("swarmscale.dev/")]
+                    if ours:
+                        name = str(block).replace("/", "-").replace(":", "-")
+                        Path(folder, f"{name}.yaml").write_text("\n---\n".join(json.dumps(item) for item in ours))
+            targets = [file for file in files() if file.startswith("examples/") and reader(file) == "objects"]
+            for file in [*targets, *sorted(map(str, Path(folder).iterdir()))]:
+                with self.subTest(file=file):
+                    result = subprocess.run([program, "validate", "--strict", "-f", file], cwd=REPOSITORY, capture_output=True, text=True)
+                    self.assertEqual(result.returncode, 0, result.stdout + result.stderr)
+
+    @unittest.skipUnless(CONTROLLER, "needs the programs")
+    def test_settings_of_mock_claude(self) -> None:
+        program = Path(CONTROLLER).resolve().parent / "mock-claude"
+        texts = {"examples/local/mock.yaml": (REPOSITORY / "examples/local/mock.yaml").read_text()}
+        texts |= {str(block): block.text for block in blocks(REPOSITORY / "docs/mock-claude.md") if block.language == "yaml"}
+        for name, text in texts.items():
+            with self.subTest(settings=name), tempfile.TemporaryDirectory() as folder:
+                for settings, accepted in ((text, True), (text + "\nunknownKey: 1\n", False)):
+                    file = Path(folder, "settings.yaml")
+                    file.write_text(settings)
+                    process = subprocess.Popen([program, "--port", "0", "--config", file], stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+                    assert process.stdout
+                    first = process.stdout.readline().decode()
+                    process.terminate()
+                    process.communicate()
+                    self.assertEqual("http://127.0.0.1:" in first, accepted, first)
+
+
+@needs_cluster
+class AcceptedByTheServer(unittest.TestCase):
+    """A server-side dry run of each object, in which every field that was sent is kept."""
+
+    cluster: Cluster
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.cluster = Cluster()
+        crds = [item for item in kustomize("manifests/crd") if item["kind"] == "CustomResourceDefinition"]
+        cls.cluster.install(crds)
+
+    def fitted(self, item: dict[str, Any]) -> dict[str, Any]:
+        """An object as this server can take it: older ones lack a version, or a field, that a current one has."""
+        (item,) = self.cluster.fitted([copy.deepcopy(item)])
+        minor = self.cluster.minor_version
+        if minor < 23 and item["apiVersion"] == "autoscaling/v2":
+            item["apiVersion"] = "autoscaling/v2beta2"
+        if minor < 29 and "spec" in item:
+            pod = item["spec"].get("template", item).get("spec", {}) if item["kind"] != "CronJob" else item["spec"]["jobTemplate"]["spec"]["template"]["spec"]
+            for container in pod.get("initContainers", []):
+                # Native sidecars: 1.29.
+                container.pop("restartPolicy", None)
+        return item
+
+    def check(self, items: list[dict[str, Any]]) -> int:
+        """Has the server take the objects; how many there were to take."""
+        items = [self.fitted(item) for item in items if item["kind"] not in FOREIGN]
+        for item in items:
+            if namespace := item["metadata"].get("namespace"):
+                self.cluster.send("POST", "/api/v1/namespaces", {"metadata": {"name": namespace}})
+        if not items:
+            return 0
+        text = json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
+        answer = json.loads(self.cluster.kubectl("apply", "--server-side", "--force-conflicts", "--dry-run=server", "-o", "json", "-f", "-", stdin=text))
+        stored = answer["items"] if answer["kind"] == "List" else [answer]
+        self.assertEqual(len(stored), len(items))
+        for item, kept in zip(items, stored):
+            self.assert_kept(item, kept, identity(item))
+        return len(items)
+
+    def assert_kept(self, sent: Any, stored: Any, path: str) -> None:
+        """Every field that was sent is stored: an unknown or misplaced field would have been dropped silently."""
+        if isinstance(sent, dict):
+            for key, value in sent.items():
+                if value in ({}, [], None):
+                    continue
+                self.assertIn(key, stored, f"{path}.{key} was dropped by the server")
+                self.assert_kept(value, stored[key], f"{path}.{key}")
+        elif isinstance(sent, list):
+            self.assertGreaterEqual(len(stored), len(sent), path)
+            for index, (one, other) in enumerate(zip(sent, stored)):
+                self.assert_kept(one, other, f"{path}[{index}]")
+
+    def test_files(self) -> None:
+        count = 0
+        for file in files():
+            if reader(file) == "objects":
+                with self.subTest(file=file):
+                    count += self.check(documents((REPOSITORY / file).read_text()))
+        self.assertGreater(count, 100)
+
+    def test_kustomizations(self) -> None:
+        for file in files():
+            if reader(file) == "kustomize":
+                with self.subTest(folder=str(Path(file).parent)):
+                    self.check(kustomize(str(Path(file).parent)))
+
+    def test_blocks_of_the_documents(self) -> None:
+        count = 0
+        for page in pages():
+            for block in blocks(page):
+                if block.language == "yaml" and (items := objects_of(block)):
+                    with self.subTest(block=str(block)):
+                        count += self.check(items)
+        self.assertGreater(count, 5)
+
+    def test_the_chart_with_everything_on(self) -> None:
+        on = {"enabled": True}
+        values = {
+            "monitoring": {"serviceMonitor": on, "prometheusRule": on, "dashboard": on},
+            "webhook": {"certificateSecret": "mine"},
+            "imagePullSecrets": [{"name": "registry"}],
+            "priorityClassName": "high",
+            "nodeSelector": {"pool": "system"},
+            "tolerations": [{"key": "pool", "operator": "Exists", "effect": "NoSchedule"}],
+            "podAnnotations": {"a": "b"},
+            "podLabels": {"c": "d"},
+            "commonLabels": {"team": "tools"},
+            "controller": {"extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}]},
+        }
+        for chosen in ({}, values, {"watchNamespace": "fleet"}):
+            with self.subTest(values=chosen), helm.Chart.load(CHART) as chart:
+                rendered = chart.render(chosen, name="swarmscale", namespace="swarmscale-system")
+                items = [item for file in sorted(rendered) if file.endswith(".yaml") for item in documents(rendered[file])]
+                self.assertGreater(self.check(items), 10)
+
+    def test_a_field_that_is_unknown_or_wrong_is_found(self) -> None:
+        (budget,) = [item for item in documents((REPOSITORY / "examples/api-budget.yaml").read_text()) if item["kind"] == "APIBudget"]
+        for change in ({"limit": {"requestsPerMinute": 1}}, {"provider": "Bedrock"}, {"reserve": 91}):
+            with self.subTest(change=change), self.assertRaises(AssertionError):
+                self.check([{**budget, "spec": budget["spec"] | change}])
