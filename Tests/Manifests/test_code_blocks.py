@@ -111,7 +111,7 @@ class RunBlocks(unittest.TestCase):
         cls.folder = tempfile.TemporaryDirectory()
         crds = [item for file in sorted((REPOSITORY / "manifests/crd").glob("*s.yaml")) for item in documents(file.read_text())]
         cls.cluster.install([item for item in crds if item["kind"] == "CustomResourceDefinition"])
-        flags = ["--no-leader-election", "--listen=127.0.0.1:0", "--sync-period=3s", "--cpu-initialization-period=0s", "--initial-readiness-delay=0s"]
+        flags = [f"--decision-log={cls.folder.name}/decisions.jsonl", "--no-leader-election", "--listen=127.0.0.1:0", "--sync-period=3s", "--cpu-initialization-period=0s", "--initial-readiness-delay=0s"]
         with open(f"{cls.folder.name}/controller.log", "wb") as log:
             cls.controller = subprocess.Popen(
                 [CONTROLLER, "--kubeconfig", cls.cluster.state["kubeconfig"], "--coordinator-listen=127.0.0.1:0", "--coordinator-authentication=None", *flags], stderr=log
@@ -125,7 +125,8 @@ class RunBlocks(unittest.TestCase):
 
     def test_blocks_that_are_marked(self) -> None:
         ran = 0
-        for page in pages():
+        # The page about the decision log last: by then there are decisions.
+        for page in sorted(pages(), key=lambda page: (page.stem == "decision-log", page)):
             steps = [block for block in blocks(page) if block.marker == "run"]
             if steps:
                 with self.subTest(page=str(page.relative_to(REPOSITORY))):
@@ -141,6 +142,7 @@ class RunBlocks(unittest.TestCase):
         folder.mkdir()
         for entry in ("examples", "manifests", "Helm", "scripts", "docs"):
             (folder / entry).symlink_to(REPOSITORY / entry)
+        (folder / "decisions.jsonl").symlink_to(Path(self.folder.name) / "decisions.jsonl")
         script = "set -euo pipefail\n" + "".join(f": {block}\n{block.text}" for block in steps)
         kubeconfig = yaml.safe_load(Path(self.cluster.state["kubeconfig"]).read_text())
         for context in kubeconfig["contexts"]:
