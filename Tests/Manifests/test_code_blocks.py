@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -14,7 +15,7 @@ from pathlib import Path
 
 import yaml
 from code_blocks import OUTPUT, SHELL, Block, blocks, blocks_of, pages
-from support import REPOSITORY, Cluster, documents, needs_cluster
+from support import REPOSITORY, Cluster, documents, kustomize, needs_cluster
 
 CONTROLLER = os.environ.get("SWARMSCALE_CONTROLLER", "")
 
@@ -23,6 +24,10 @@ UNMARKED = {
     ("docs/local-mode.md", "swift build --product swarmscale && swift build --product swarmscale-sidecar"): "builds; Tests/LocalMode/run runs the same",
     ("docs/page.md", "kubectl -n swarmscale-system port-forward deployment/swarmscale-controller 8080   # then open http://127.0.0.1:8080/"): "goes on until Ctrl-C",
     ("docs/page.md", "scripts/generate-page-assets && swift run StatusPagePreview --port 8081           # invented fleets, real decisions"): "builds",
+    (
+        "docs/task-queue.md",
+        "curl -s -H 'content-type: application/json' -d '{\"queue\":\"reviewers\"}' 'http://127.0.0.1:8787/v1/tasks/next?wait=20'",
+    ): "needs a worker's sidecar with a queue; SidecarServerTests and Tests/LocalMode/run ask the same",
 }
 
 
@@ -62,8 +67,6 @@ class Markers(unittest.TestCase):
                     self.assertEqual(result.returncode, 0, result.stderr)
 
     def test_files_that_blocks_name_are_there(self) -> None:
-        import re
-
         missing = []
         for block in all_blocks():
             if block.is_shell:
@@ -111,6 +114,10 @@ class RunBlocks(unittest.TestCase):
         cls.folder = tempfile.TemporaryDirectory()
         crds = [item for file in sorted((REPOSITORY / "manifests/crd").glob("*s.yaml")) for item in documents(file.read_text())]
         cls.cluster.install([item for item in crds if item["kind"] == "CustomResourceDefinition"])
+        # Other tests may have installed it, and Helm takes over nothing that it hasn't made.
+        installed = [item for item in kustomize("manifests/default") if item["kind"] not in ("Namespace", "CustomResourceDefinition")]
+        leftovers = json.dumps({"apiVersion": "v1", "kind": "List", "items": cls.cluster.fitted(installed)})
+        cls.cluster.kubectl("delete", "--ignore-not-found", "-f", "-", stdin=leftovers)
         flags = [f"--decision-log={cls.folder.name}/decisions.jsonl", "--no-leader-election", "--listen=127.0.0.1:0", "--sync-period=3s", "--cpu-initialization-period=0s", "--initial-readiness-delay=0s"]
         with open(f"{cls.folder.name}/controller.log", "wb") as log:
             cls.controller = subprocess.Popen(
@@ -163,6 +170,8 @@ class RunBlocks(unittest.TestCase):
                 os.killpg(process.pid, signal.SIGTERM)
             except ProcessLookupError:
                 pass
+        # The next page begins on a cluster where nothing is installed; where this one has tidied up itself there is nothing to do.
+        subprocess.run(["helm", "uninstall", "swarmscale", "--namespace", "swarmscale-system"], env=environment, capture_output=True)
         text = (folder / "output").read_text(errors="replace")
         log = Path(self.folder.name, "controller.log").read_text(errors="replace")
         self.assertEqual(status, 0, f"{text[-4000:]}\n--- controller ---\n{log[-2000:]}")

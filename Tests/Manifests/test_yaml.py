@@ -297,7 +297,7 @@ class AcceptedByTheServer(unittest.TestCase):
         }
         for chosen in ({}, values, {"watchNamespace": "fleet"}):
             with self.subTest(values=chosen), helm.Chart.load(CHART) as chart:
-                rendered = chart.render(chosen, name="swarmscale", namespace="swarmscale-system")
+                rendered = chart.render(chosen, name="swarmscale", namespace="chart-dry-run")
                 items = [item for file in sorted(rendered) if file.endswith(".yaml") for item in documents(rendered[file])]
                 self.assertGreaterEqual(self.check(items), 10)
 
