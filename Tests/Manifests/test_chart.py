@@ -19,7 +19,7 @@ CHART = REPOSITORY / "Helm/swarmscale"
 HELM_LABELS = {"helm.sh/chart", "app.kubernetes.io/instance", "app.kubernetes.io/managed-by", "app.kubernetes.io/version"}
 
 #: Values within a group that only hold others.
-SUBGROUPS = {"leaderElection", "serviceMonitor", "prometheusRule", "dashboard"}
+SUBGROUPS = {"leaderElection", "serviceMonitor", "podMonitor", "prometheusRule", "dashboard"}
 
 #: Values that are parts of Kubernetes objects: documented as a whole.
 KUBERNETES_OBJECTS = {"resources", "podSecurityContext", "securityContext"}
@@ -126,6 +126,11 @@ class RenderedChart(unittest.TestCase):
             self.assertEqual(self.schema_gaps(values, schema), [])
             for wrong in (
                 {"replicas": 3},
+                {"commonAnnotations": {"a": 1}},
+                {"webhook": {"timeoutSeconds": 31}},
+                {"webhook": {"namespaceExpressions": [{"key": "a", "operator": "Equals"}]}},
+                {"extraVolumeMounts": [{"name": "a"}]},
+                {"monitoring": {"podMonitor": {"enable": True}}},
                 {"controller": {"syncperiod": "15s"}},
                 {"controller": {"syncPeriod": "15"}},
                 {"controller": {"logLevel": "loud"}},
@@ -203,11 +208,68 @@ class RenderedChart(unittest.TestCase):
         image = self.container({"image": {"digest": digest, "tag": "x", "repository": "r/s"}})["image"]
         self.assertEqual(image, f"r/s@{digest}")
 
+    def test_annotations_and_labels_of_ones_own_are_on_every_object(self) -> None:
+        on = {"enabled": True}
+        values = {
+            "commonAnnotations": {"example.com/owner": "platform"},
+            "commonLabels": {"team": "tools"},
+            "serviceAccount": {"annotations": {"example.com/role": "r"}},
+            "networkPolicy": on,
+            "monitoring": {"serviceMonitor": on, "podMonitor": on, "prometheusRule": on, "dashboard": on},
+        }
+        items = render(values)
+        self.assertGreater(len(items), 20)
+        for item in items:
+            self.assertEqual(item["metadata"].get("annotations", {}).get("example.com/owner"), "platform", identity(item))
+            self.assertEqual(item["metadata"]["labels"]["team"], "tools", identity(item))
+        account = next(item for item in items if item["kind"] == "ServiceAccount")
+        self.assertEqual(account["metadata"]["annotations"]["example.com/role"], "r")
+        service = next(item for item in items if identity(item) == "Service swarmscale-system/swarmscale-controller")
+        self.assertEqual(service["metadata"]["annotations"]["prometheus.io/scrape"], "true")
+
+    def test_certificates_from_secrets_volumes_and_variables_reach_the_pod(self) -> None:
+        values = {
+            "coordinator": {"certificateSecret": "theirs"},
+            "webhook": {"certificateSecret": "mine", "timeoutSeconds": 5, "namespaceExpressions": [{"key": "team", "operator": "Exists"}]},
+            "extraVolumes": [{"name": "log", "emptyDir": {}}],
+            "extraVolumeMounts": [{"name": "log", "mountPath": "/log"}],
+            "controller": {"page": False, "extraEnvFrom": [{"secretRef": {"name": "proxy"}}], "extraArgs": ["--decision-log=/log/decisions.jsonl"]},
+        }
+        items = render(values)
+        pod = next(item for item in items if item["kind"] == "Deployment")["spec"]["template"]["spec"]
+        (container,) = pod["containers"]
+        self.assertEqual([volume["name"] for volume in pod["volumes"]], ["webhook-certificate", "coordinator-certificate", "log"])
+        self.assertEqual([mount["name"] for mount in container["volumeMounts"]], ["webhook-certificate", "coordinator-certificate", "log"])
+        folders = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+        for flag, file in (("coordinator-certificate", "tls.crt"), ("coordinator-key", "tls.key"), ("worker-ca", "ca.crt")):
+            self.assertIn(f"--{flag}={folders['coordinator-certificate']}/{file}", container["args"])
+        self.assertIn("--no-page", container["args"])
+        self.assertEqual(container["envFrom"], [{"secretRef": {"name": "proxy"}}])
+        # Nothing is left for which the controller would need certificates of its own.
+        self.assertNotIn("Role swarmscale-system/swarmscale-controller-certificates", {identity(item) for item in items})
+        for item in items:
+            for webhook in item.get("webhooks", []):
+                self.assertEqual(webhook["timeoutSeconds"], 5)
+        pods = next(item for item in items if item["kind"] == "MutatingWebhookConfiguration")["webhooks"][0]
+        self.assertEqual([expression["key"] for expression in pods["namespaceSelector"]["matchExpressions"]], ["kubernetes.io/metadata.name", "team"])
+
+    def test_network_policy_lets_in_who_is_needed_and_named(self) -> None:
+        peers = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]
+        items = render({"networkPolicy": {"enabled": True, "metricsFrom": peers}})
+        policy = next(item for item in items if item["kind"] == "NetworkPolicy")["spec"]
+        pod = next(item for item in items if item["kind"] == "Deployment")["spec"]["template"]
+        self.assertLessEqual(policy["podSelector"]["matchLabels"].items(), pod["metadata"]["labels"].items())
+        rules = {rule["ports"][0]["port"]: rule.get("from") for rule in policy["ingress"]}
+        self.assertEqual(rules, {"http": peers, "coordinator": [{"namespaceSelector": {}}], "webhook": None})
+        self.assertEqual(set(rules), {port["name"] for port in pod["spec"]["containers"][0]["ports"]})
+
     def test_notes_tell_the_next_step(self) -> None:
         with helm.Chart.load(CHART) as chart:
             notes = chart.render(None, name="prod", namespace="tools")["swarmscale/templates/NOTES.txt"]
         self.assertIn("deployment/prod-swarmscale-controller", notes)
         self.assertIn("kubectl get swa", notes)
+        self.assertIn("port-forward deployment/prod-swarmscale-controller 8080", notes)
+        self.assertIn("spec.embed", notes)
 
     def test_chart_can_be_packaged(self) -> None:
         with tempfile.TemporaryDirectory() as folder, helm.Chart.load(CHART) as chart:

@@ -25,6 +25,7 @@ CHART = REPOSITORY / "Helm/swarmscale"
 #: Kinds of other projects, whose definitions no server of ours has; what checks them instead.
 FOREIGN = {
     "PrometheusRule": "promtool reads its rules in test_alerts",
+    "PodMonitor": "as the ServiceMonitor",
     "ServiceMonitor": "test_chart compares it with the chart's; test_manifests has its port",
     "ScaledObject": "KEDA's, shown as what one comes from",
 }
@@ -284,8 +285,13 @@ class AcceptedByTheServer(unittest.TestCase):
     def test_the_chart_with_everything_on(self) -> None:
         on = {"enabled": True}
         values = {
-            "monitoring": {"serviceMonitor": on, "prometheusRule": on, "dashboard": on},
-            "webhook": {"certificateSecret": "mine"},
+            "monitoring": {"serviceMonitor": on, "podMonitor": on, "prometheusRule": on, "dashboard": on},
+            "webhook": {"certificateSecret": "mine", "namespaceExpressions": [{"key": "team", "operator": "In", "values": ["agents"]}]},
+            "coordinator": {"certificateSecret": "theirs"},
+            "networkPolicy": {"enabled": True, "metricsFrom": [{"namespaceSelector": {}}]},
+            "commonAnnotations": {"example.com/owner": "platform"},
+            "extraVolumes": [{"name": "log", "emptyDir": {}}],
+            "extraVolumeMounts": [{"name": "log", "mountPath": "/log"}],
             "imagePullSecrets": [{"name": "registry"}],
             "priorityClassName": "high",
             "nodeSelector": {"pool": "system"},
@@ -293,7 +299,7 @@ class AcceptedByTheServer(unittest.TestCase):
             "podAnnotations": {"a": "b"},
             "podLabels": {"c": "d"},
             "commonLabels": {"team": "tools"},
-            "controller": {"extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}]},
+            "controller": {"extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}], "extraEnvFrom": [{"secretRef": {"name": "proxy"}}]},
         }
         for chosen in ({}, values, {"watchNamespace": "fleet"}):
             with self.subTest(values=chosen), helm.Chart.load(CHART) as chart:
