@@ -59,6 +59,10 @@ class Documents(unittest.TestCase):
         result = subprocess.run([sys.executable, REPOSITORY / "scripts/generate-crd-reference", "--check"], capture_output=True, text=True)
         self.assertEqual(result.returncode, 0, result.stderr)
 
+    def test_readme_of_the_chart_is_generated_from_its_values(self) -> None:
+        result = subprocess.run([sys.executable, REPOSITORY / "scripts/generate-chart-doc", "--check"], capture_output=True, text=True)
+        self.assertEqual(result.returncode, 0, result.stderr)
+
     def test_readme_is_short_and_shows_the_page(self) -> None:
         readme = (REPOSITORY / "README.md").read_text()
         self.assertLessEqual(len(readme.splitlines()), 200)
@@ -84,7 +88,7 @@ class Documents(unittest.TestCase):
                 self.assertIn(part, text, picture.name)
 
     def test_links_between_documents_lead_somewhere(self) -> None:
-        pages = [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md"), REPOSITORY / "Tests/Cluster/README.md", REPOSITORY / "Benchmarks/README.md"]
+        pages = [*REPOSITORY.glob("*.md"), *(REPOSITORY / "docs").rglob("*.md"), REPOSITORY / "Tests/Cluster/README.md", REPOSITORY / "Benchmarks/README.md", REPOSITORY / "Helm/swarmscale/README.md"]
         broken = []
         for page in pages:
             for link in re.findall(r"\]\(([^)\s]+)[^)]*\)", re.sub(r"```.*?```", "", page.read_text(), flags=re.DOTALL)):
