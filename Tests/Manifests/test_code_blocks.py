@@ -141,6 +141,11 @@ class RunBlocks(unittest.TestCase):
                     ran += len(steps)
         self.assertGreater(ran, 10)
 
+    def test_a_block_that_fails_is_found(self) -> None:
+        for text in ("false\n", "kubectl get swa nobody\n", "true | false\n", 'test "$(kubectl get swa -o name | wc -l)" = 1\n'):
+            with self.subTest(text=text), self.assertRaises(AssertionError):
+                self.play(f"broken-{abs(hash(text))}", [Block("page", 1, "sh", text, "run", ""), Block("page", 9, "sh", "true\n", "run", "")])
+
     def play(self, name: str, steps: list[Block]) -> None:
         """Runs a page's blocks in one shell, in a folder where the repository's files can be read; the first that fails ends it."""
         namespace = f"page-{name.lower()}"

@@ -17,6 +17,7 @@ from typing import Any
 
 import helm_python as helm
 from code_blocks import Block, blocks, pages
+from cloudcoil.models.prometheus_operator import v1 as operator_kinds
 from support import REPOSITORY, Cluster, documents, identity, kustomize, needs_cluster
 
 CONTROLLER = os.environ.get("SWARMSCALE_CONTROLLER", "")
@@ -24,9 +25,9 @@ CHART = REPOSITORY / "Helm/swarmscale"
 
 #: Kinds of other projects, whose definitions no server of ours has; what checks them instead.
 FOREIGN = {
-    "PrometheusRule": "promtool reads its rules in test_alerts",
-    "PodMonitor": "as the ServiceMonitor",
-    "ServiceMonitor": "test_chart compares it with the chart's; test_manifests has its port",
+    "PrometheusRule": "test_objects_of_the_prometheus_operator; promtool reads its rules in test_alerts",
+    "ServiceMonitor": "test_objects_of_the_prometheus_operator",
+    "PodMonitor": "test_objects_of_the_prometheus_operator",
     "ScaledObject": "KEDA's, shown as what one comes from",
 }
 
@@ -98,6 +99,20 @@ def objects_of(block: Block) -> list[dict[str, Any]] | None:
     return None
 
 
+def assert_kept(case: unittest.TestCase, sent: Any, stored: Any, path: str) -> None:
+    """Every field that was sent is stored: an unknown or misplaced field would have been dropped silently."""
+    if isinstance(sent, dict):
+        for key, value in sent.items():
+            if value in ({}, [], None):
+                continue
+            case.assertIn(key, stored, f"{path}.{key} was dropped")
+            assert_kept(case, value, stored[key], f"{path}.{key}")
+    elif isinstance(sent, list):
+        case.assertGreaterEqual(len(stored), len(sent), path)
+        for index, (one, other) in enumerate(zip(sent, stored)):
+            assert_kept(case, one, other, f"{path}[{index}]")
+
+
 class Files(unittest.TestCase):
     """What needs no cluster."""
 
@@ -113,6 +128,30 @@ class Files(unittest.TestCase):
         for folder in folders:
             with self.subTest(folder=folder):
                 self.assertTrue(kustomize(folder))
+
+    def test_objects_of_the_prometheus_operator(self) -> None:
+        """By models that are made from its definitions: types, patterns, required fields; and every field that is sent is one that they know."""
+        on = {"enabled": True, "labels": {"release": "prometheus"}}
+        with helm.Chart.load(CHART) as chart:
+            rendered = chart.render({"monitoring": {"serviceMonitor": on, "podMonitor": on, "prometheusRule": on}}, name="swarmscale", namespace="a")
+        items = [item for text in rendered.values() for item in documents(text if "kind:" in text and "apiVersion: monitoring" in text else "")]
+        items += kustomize("manifests/monitoring")
+        items = [item for item in items if item["apiVersion"].startswith("monitoring.coreos.com/")]
+        self.assertEqual(sorted(item["kind"] for item in items), ["PodMonitor", *["PrometheusRule"] * 2, *["ServiceMonitor"] * 2])
+        for item in items:
+            with self.subTest(item=identity(item)):
+                assert_kept(self, item, self.as_read_by_the_operator(item), identity(item))
+        broken = copy.deepcopy(next(item for item in items if item["kind"] == "ServiceMonitor"))
+        for change in ({"interval": "15"}, {"port": 8080}, {"pathh": "/metrics"}):
+            broken["spec"]["endpoints"] = [{"port": "http"} | change]
+            with self.subTest(change=change), self.assertRaises((ValueError, AssertionError)):
+                assert_kept(self, broken, self.as_read_by_the_operator(broken), "")
+
+    @staticmethod
+    def as_read_by_the_operator(item: dict[str, Any]) -> Any:
+        """An object with the fields that its definition knows; ValueError where it isn't valid."""
+        model = getattr(operator_kinds, item["kind"])
+        return model.model_validate(item).model_dump(mode="json", by_alias=True, exclude_none=True)
 
     def test_values_of_examples_are_values_of_the_chart(self) -> None:
         for file in files():
@@ -243,21 +282,8 @@ class AcceptedByTheServer(unittest.TestCase):
         stored = answer["items"] if answer["kind"] == "List" else [answer]
         self.assertEqual(len(stored), len(items))
         for item, kept in zip(items, stored):
-            self.assert_kept(item, kept, identity(item))
+            assert_kept(self, item, kept, identity(item))
         return len(items)
-
-    def assert_kept(self, sent: Any, stored: Any, path: str) -> None:
-        """Every field that was sent is stored: an unknown or misplaced field would have been dropped silently."""
-        if isinstance(sent, dict):
-            for key, value in sent.items():
-                if value in ({}, [], None):
-                    continue
-                self.assertIn(key, stored, f"{path}.{key} was dropped by the server")
-                self.assert_kept(value, stored[key], f"{path}.{key}")
-        elif isinstance(sent, list):
-            self.assertGreaterEqual(len(stored), len(sent), path)
-            for index, (one, other) in enumerate(zip(sent, stored)):
-                self.assert_kept(one, other, f"{path}[{index}]")
 
     def test_files(self) -> None:
         count = 0
