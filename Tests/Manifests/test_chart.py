@@ -6,6 +6,7 @@ import filecmp
 import json
 import re
 import tempfile
+import threading
 import unittest
 from typing import Any
 
@@ -26,7 +27,12 @@ KUBERNETES_OBJECTS = {"resources", "podSecurityContext", "securityContext"}
 
 
 def render(values: dict[str, Any] | None = None, name: str = "swarmscale", namespace: str = NAMESPACE) -> list[dict[str, Any]]:
-    """The chart's objects, NOTES.txt left out."""
+    """The chart's objects, NOTES.txt and tests left out."""
+    return [item for item in render_all(values, name, namespace) if "helm.sh/hook" not in item["metadata"].get("annotations", {})]
+
+
+def render_all(values: dict[str, Any] | None = None, name: str = "swarmscale", namespace: str = NAMESPACE) -> list[dict[str, Any]]:
+    """The chart's objects with the pods of `helm test`."""
     with helm.Chart.load(CHART) as chart:
         chart.validate_schema(values or {})
         files = chart.render(values, name=name, namespace=namespace)
@@ -260,8 +266,25 @@ class RenderedChart(unittest.TestCase):
         pod = next(item for item in items if item["kind"] == "Deployment")["spec"]["template"]
         self.assertLessEqual(policy["podSelector"]["matchLabels"].items(), pod["metadata"]["labels"].items())
         rules = {rule["ports"][0]["port"]: rule.get("from") for rule in policy["ingress"]}
-        self.assertEqual(rules, {"http": peers, "coordinator": [{"namespaceSelector": {}}], "webhook": None})
+        own, *others = rules["http"]
+        (test,) = [item for item in render_all() if item["kind"] == "Pod"]
+        self.assertLessEqual(own["podSelector"]["matchLabels"].items(), test["metadata"]["labels"].items())
+        self.assertEqual(rules | {"http": others}, {"http": peers, "coordinator": [{"namespaceSelector": {}}], "webhook": None})
         self.assertEqual(set(rules), {port["name"] for port in pod["spec"]["containers"][0]["ports"]})
+
+    def test_pod_of_helm_test_asks_the_service_and_is_restricted(self) -> None:
+        items = render_all()
+        (pod,) = [item for item in items if item["kind"] == "Pod"]
+        (container,) = pod["spec"]["containers"]
+        service = next(item for item in items if identity(item) == "Service swarmscale-system/swarmscale-controller")
+        self.assertEqual(container["command"][-1], f"http://{service['metadata']['name']}:{service['spec']['ports'][0]['port']}/readyz")
+        # It isn't one of the pods that Services and budgets count.
+        self.assertFalse(service["spec"]["selector"].items() <= pod["metadata"]["labels"].items())
+        # The namespace enforces Pod Security "restricted".
+        self.assertIs(pod["spec"]["securityContext"]["runAsNonRoot"], True)
+        self.assertEqual(pod["spec"]["securityContext"]["seccompProfile"], {"type": "RuntimeDefault"})
+        self.assertEqual(container["securityContext"]["capabilities"], {"drop": ["ALL"]})
+        self.assertIs(container["securityContext"]["allowPrivilegeEscalation"], False)
 
     def test_notes_tell_the_next_step(self) -> None:
         with helm.Chart.load(CHART) as chart:
@@ -296,6 +319,8 @@ class InstalledChart(unittest.TestCase):
             self.assertEqual(installed["status"].get("readyReplicas"), 2)
             cluster.must("GET", "/apis/swarmscale.dev/v1alpha1/swarmautoscalers")
 
+            self.run_tests(cluster, config)
+
             changed = {"controller": {"logFormat": "json", "syncPeriod": "30s"}, "replicaCount": 3}
             config.upgrade(CHART, "prod", changed, namespace=self.NAMESPACE, wait="watcher", timeout=60)
             self.assertIn("--sync-period=30s", self.args(cluster.must("GET", deployment)))
@@ -309,6 +334,23 @@ class InstalledChart(unittest.TestCase):
             items = cluster.must("GET", f"/apis/rbac.authorization.k8s.io/v1/{kind}")["items"]
             self.assertEqual([item["metadata"]["name"] for item in items if item["metadata"]["name"].startswith("prod-")], [])
         cluster.must("GET", "/apis/swarmscale.dev/v1alpha1/swarmautoscalers")
+
+    def run_tests(self, cluster: Cluster, config: helm.Config) -> None:
+        """`helm test`, whose pod the test node runs as little as any other: that its container has ended is said here."""
+        pod, over = f"/api/v1/namespaces/{self.NAMESPACE}/pods/prod-swarmscale-test", threading.Event()
+
+        def end() -> None:
+            while not over.wait(0.2):
+                cluster.send("PATCH", f"{pod}/status", {"status": {"phase": "Succeeded"}}, content_type="application/merge-patch+json")
+
+        ending = threading.Thread(target=end)
+        ending.start()
+        try:
+            config.test("prod", timeout=60)
+        finally:
+            over.set()
+            ending.join()
+        self.assertEqual(cluster.send("GET", pod)[0], 404, "the test's pod is left behind")
 
     @staticmethod
     def args(deployment: dict[str, Any]) -> list[str]:
