@@ -27,7 +27,7 @@ struct Exchange {
         guard channel.isActive || local.handedOut.isEmpty else { throw ChannelError.ioOnClosedChannel }
         try await send(local, closing: isLast)
       } catch {
-        // A task of its own: this one may be cancelled, because the client is gone.
+        // Owned: awaited here. This task may be cancelled, because the client is gone.
         if let tasks = server.configuration.tasks, !local.handedOut.isEmpty {
           await Task { await tasks.takeBack(local.handedOut) }.value
         }

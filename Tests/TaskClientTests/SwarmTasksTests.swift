@@ -89,15 +89,15 @@ import Testing
 
   @Test("C01: work of several leases is one execution")
   func outlivesItsLease() async throws {
-    try await QueueRig.with(policy: .with { $0.lease = .seconds(1) }) { rig in
+    try await QueueRig.with(policy: .with { $0.lease = .seconds(3) }) { rig in
       try await rig.submit(1)
       try await rig.join(slots: 2) { swarm in
         let begun = Tally()
         try await withThrowingTaskGroup(of: Void.self) { group in
           try await swarm.tasks("q").work { _ in
             begun.add()
-            // The agent is busy for three leases, and blocks a thread with it.
-            let end = ContinuousClock.now + .seconds(3)
+            // The agent is busy for two leases, and blocks a thread with it.
+            let end = ContinuousClock.now + .seconds(6)
             while ContinuousClock.now < end {}
             Task { try? await swarm.agents.drain() }
             return []
@@ -194,7 +194,7 @@ import Testing
 
   @Test("C08: work whose lease was lost is cancelled, and its result is refused")
   func losesItsLease() async throws {
-    try await QueueRig.with(policy: .with { $0.lease = .seconds(1) }) { rig in
+    try await QueueRig.with(policy: .with { $0.lease = .seconds(3) }) { rig in
       try await rig.submit(1)
       try await rig.join(slots: 1) { swarm in
         let begun = Tally()

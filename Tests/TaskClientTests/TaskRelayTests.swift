@@ -115,7 +115,7 @@ import Testing
 
   @Test("The task of a worker that is silent frees its slot when the lease has ended")
   func silentWorker() async throws {
-    try await QueueRig.with(policy: .with { $0.lease = .seconds(1) }) { rig in
+    try await QueueRig.with(policy: .with { $0.lease = .seconds(3) }) { rig in
       try await rig.submit(1)
       try await withSidecar(slots: 1, queue: rig.url) { sidecar in
         #expect(try await sidecar.next().count == 1)

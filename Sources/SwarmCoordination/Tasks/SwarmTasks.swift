@@ -290,7 +290,7 @@ public final class SwarmTasks: Sendable {
   private func release(_ claims: [TaskClaim]) async {
     guard !claims.isEmpty else { return }
     let (link, clock) = (link, link.clock)
-    // A task of its own, since calls of a cancelled one are cancelled; it is awaited here and has its limit.
+    // Owned: awaited here, with a limit. Calls of a cancelled task are cancelled.
     await Task {
       await withTaskGroup(of: Void.self) { group in
         group.addTask {
