@@ -249,6 +249,7 @@ let package = Package(
 
     // MARK: Tasks (docs/task-queue.md)
     .target(name: "TaskQueue", dependencies: ["PriorityQueue"]),
+    .target(name: "CoordinationEngine", dependencies: ["TaskQueue"]),
     .target(
       name: "TaskQueueServer",
       dependencies: [

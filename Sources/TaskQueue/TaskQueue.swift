@@ -80,6 +80,9 @@ package struct TaskQueue: Sendable {
     if let key = task.key, !(1...limits.nameCharacters).contains(key.name.utf8.count) {
       throw .invalid("key: 1 to \(limits.nameCharacters) bytes, not \(key.name.utf8.count)")
     }
+    guard task.fairnessKey.utf8.count <= limits.nameCharacters else {
+      throw .invalid("fairnessKey: up to \(limits.nameCharacters) bytes, not \(task.fairnessKey.utf8.count)")
+    }
     if let attempts = task.attempts, !(1...limits.attempts).contains(attempts) {
       throw .invalid("maxAttempts: 1 to \(limits.attempts), not \(attempts)")
     }
@@ -137,7 +140,8 @@ package struct TaskQueue: Sendable {
       claimed.append(
         ClaimedTask(
           ticket: TaskTicket(id: id(number), epoch: record.epoch), lane: record.task.lane, key: record.task.key,
-          payload: record.task.payload, attempt: record.attempts, lease: lease, age: now - record.submitted))
+          payload: record.task.payload, attempt: record.attempts, lease: lease, age: now - record.submitted,
+          checkpoint: record.checkpoint))
     }
     return claimed
   }
@@ -169,6 +173,27 @@ package struct TaskQueue: Sendable {
     return lease
   }
 
+  /// Sets what the task's next claim begins with, in place of the checkpoint whose step is `expected` (nil: of none).
+  package mutating func checkpoint(
+    _ ticket: TaskTicket, _ head: CheckpointHead, replacing expected: UInt64?, now: Duration
+  ) throws(TaskQueueError) {
+    expire(now: now)
+    guard head.reference.count <= limits.checkpointBytes else {
+      throw .tooLarge(what: "checkpoint's reference", bytes: head.reference.count, limit: limits.checkpointBytes)
+    }
+    var record = try held(ticket)
+    // The same again: the answer was lost.
+    if record.checkpoint == head { return }
+    guard record.checkpoint?.step == expected else {
+      throw .checkpointConflict(ticket.id, expected: expected, current: record.checkpoint?.step)
+    }
+    guard head.step > expected ?? 0 || expected == nil else {
+      throw .invalid("step: each checkpoint has a higher one than the one before, \(expected ?? 0)")
+    }
+    record.checkpoint = head
+    tasks[ticket.id.number] = record
+  }
+
   /// Commits a task's result.
   package mutating func complete(
     _ ticket: TaskTicket, result: [UInt8], now: Duration
@@ -186,6 +211,7 @@ package struct TaskQueue: Sendable {
     counts.done += 1
     counts.payloadBytes -= record.task.payload.count
     record.task.payload = []
+    record.checkpoint = nil
     record.state = .done(result: result)
     tasks[ticket.id.number] = record
     done.append(ticket.id.number)
@@ -279,8 +305,13 @@ package struct TaskQueue: Sendable {
   /// Up to `maximum` dead letters, the oldest first.
   package func deadLetters(maximum: Int) -> [(id: TaskID, record: TaskRecord)] {
     guard counts.dead > 0 else { return [] }
-    let numbers = tasks.filter { $0.value.state.name == .dead }.keys.sorted().prefix(maximum)
-    return numbers.compactMap { number in tasks[number].map { (id(number), $0) } }
+    return list(state: .dead, after: 0, maximum: maximum)
+  }
+
+  /// Up to `maximum` tasks in a state (nil: in any) with higher numbers than `after`, the oldest first.
+  package func list(state: TaskState.Name?, after: UInt64, maximum: Int) -> [(id: TaskID, record: TaskRecord)] {
+    let numbers = tasks.filter { $0.key > after && (state == nil || $0.value.state.name == state) }.keys.sorted()
+    return numbers.prefix(max(maximum, 0)).compactMap { number in tasks[number].map { (id(number), $0) } }
   }
 
   /// When something happens by itself next: a lease may run out, or a delayed task can be claimed.

@@ -12,6 +12,8 @@ package enum TaskQueueError: Error, Hashable, Sendable, CustomStringConvertible 
   case unknownTask(String)
   /// The ticket is of an earlier claim, or its lease has run out: somebody else has the task, or may have.
   case staleTicket(TaskTicket, currentEpoch: UInt64, state: TaskState.Name)
+  /// Another checkpoint than the expected one is the task's last: two work from the same one, or one came late.
+  case checkpointConflict(TaskID, expected: UInt64?, current: UInt64?)
   /// The task isn't in a state that allows it.
   case wrongState(TaskID, is: TaskState.Name, needs: TaskState.Name)
 
@@ -28,6 +30,9 @@ package enum TaskQueueError: Error, Hashable, Sendable, CustomStringConvertible 
     case .staleTicket(let ticket, let epoch, let state):
       "epoch \(ticket.epoch) of task \(ticket.id) no longer holds (the task is \(state.rawValue), epoch \(epoch)): drop this "
         + "work; renew leases in time by /heartbeat"
+    case .checkpointConflict(let id, let expected, let current):
+      "the last checkpoint of task \(id) is \(current.map { "step \($0)" } ?? "none"), not \(expected.map { "step \($0)" } ?? "none"): "
+        + "drop this work, or load that checkpoint and go on from there"
     case .wrongState(let id, let state, let needed):
       "task \(id) is \(state.rawValue), and this needs one that is \(needed.rawValue)"
     }

@@ -20,6 +20,10 @@ package struct TaskQueueLimits: Hashable, Sendable {
   package var claimPayloadBytes = 4 * 1_024 * 1_024
   /// Characters of a name, a key, a worker's name.
   package var nameCharacters = 253
+  /// Bytes of a checkpoint's reference.
+  package var checkpointBytes = 1_024
+  /// Tasks in one list.
+  package var listedTasks = 1_000
   /// Characters of the reason of a failure; a longer one is cut.
   package var reasonCharacters = 1_000
   /// Attempts that a task may ask for.

@@ -10,16 +10,20 @@ package struct NewTask: Hashable, Sendable {
   package var attempts: Int?
   /// How long it is kept before it can be claimed; zero: at once.
   package var delay: Duration
+  /// Whose it is, such as a tenant or a user: inside a lane the keys share the workers. Empty: nobody's in particular.
+  package var fairnessKey: String
 
   /// Describes a task.
   package init(
-    lane: TaskLane = .normal, key: TaskKey? = nil, payload: [UInt8], attempts: Int? = nil, delay: Duration = .zero
+    lane: TaskLane = .normal, key: TaskKey? = nil, payload: [UInt8], attempts: Int? = nil, delay: Duration = .zero,
+    fairnessKey: String = ""
   ) {
     self.lane = lane
     self.key = key
     self.payload = payload
     self.attempts = attempts
     self.delay = delay
+    self.fairnessKey = fairnessKey
   }
 }
 
@@ -67,6 +71,8 @@ package struct TaskRecord: Hashable, Sendable {
   package var epoch: UInt64 = 0
   /// Why the last attempt failed; empty when none has.
   package var lastFailure = ""
+  /// Where the work stood when it was last saved; nil before the first checkpoint. Kept with a dead letter, dropped with a result.
+  package var checkpoint: CheckpointHead?
   /// When the queue looks at the lease next; the lease may have been renewed since that was set.
   var leaseEntry = Duration.zero
 }
@@ -87,6 +93,8 @@ package struct ClaimedTask: Hashable, Sendable {
   package var lease: Duration
   /// How long it has been in the queue since it was submitted.
   package var age: Duration
+  /// Where the work of an earlier claim stands: begin there; nil: at the beginning.
+  package var checkpoint: CheckpointHead?
 }
 
 /// The answer to one submitted task.

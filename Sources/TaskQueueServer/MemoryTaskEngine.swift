@@ -27,7 +27,7 @@ package final class MemoryTaskEngine: TaskEngine {
     self.time = time
   }
 
-  package var isDurable: Bool { false }
+  package var durability: Durability { .memory }
 
   /// Ends all waiting: they get no tasks.
   package func close() {
@@ -115,8 +115,16 @@ package final class MemoryTaskEngine: TaskEngine {
     }
   }
 
-  package func deadLetters(of queue: String, maximum: Int) async throws -> [(id: TaskID, record: TaskRecord)] {
-    shared.withLock { $0.queues.queue(queue)?.deadLetters(maximum: maximum) ?? [] }
+  package func list(_ query: TaskListQuery) async throws -> [(id: TaskID, record: TaskRecord)] {
+    shared.withLock {
+      $0.queues.queue(query.queue)?.list(state: query.state, after: query.after, maximum: query.maximum) ?? []
+    }
+  }
+
+  package func checkpoint(_ ticket: TaskTicket, _ head: CheckpointHead, replacing expected: UInt64?) async throws {
+    try change(ticket.id) { queue, now throws(TaskQueueError) in
+      try queue.checkpoint(ticket, head, replacing: expected, now: now)
+    }
   }
 
   package func statistics(of queue: String?) async throws -> [String: TaskQueueStatistics] {

@@ -24,6 +24,7 @@ struct TaskAPIError: Error {
       case .unavailable: (503, "engine_unavailable", 1)
       case .unknownTask: (404, "unknown_task", nil)
       case .staleTicket: (409, "stale_epoch", nil)
+      case .checkpointConflict: (409, "checkpoint_conflict", nil)
       case .wrongState: (409, "wrong_state", nil)
       }
     self.init(status, type, "\(error)", retryAfter: retryAfter)

@@ -111,6 +111,7 @@ import Testing
       "ServiceLifecycle", "UnixSignals", "FoundationEssentials", "Foundation", "Glibc", "Musl", "Darwin",
     ],
     "TaskQueue": ["PriorityQueue"],
+    "CoordinationEngine": ["TaskQueue"],
     "TaskQueueServer": [
       "Hummingbird", "KubernetesCore", "KubernetesRuntime", "Logging", "NIOCore", "ServiceLifecycle", "Synchronization",
       "TaskQueue",
