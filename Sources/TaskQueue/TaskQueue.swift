@@ -19,7 +19,7 @@ package struct TaskQueue: Sendable {
   package let policy: TaskRetryPolicy
 
   /// Something that happens to a task at a time.
-  private struct Due: Comparable, Sendable {
+  struct Due: Comparable, Sendable {
     var at: Duration
     var number: UInt64
     /// Of a lease: which claim it belongs to.
@@ -28,18 +28,21 @@ package struct TaskQueue: Sendable {
     static func < (lhs: Due, rhs: Due) -> Bool { (lhs.at, lhs.number) < (rhs.at, rhs.number) }
   }
 
-  private var tasks: [UInt64: TaskRecord] = [:]
-  private var keys: [TaskKey: UInt64] = [:]
-  private var schedule = LaneSchedule()
-  private var delayed = BinaryHeap<Due>()
+  // Not private for TaskQueueChanges.swift alone.
+  var tasks = TaskTable()
+  var keys: [TaskKey: UInt64] = [:]
+  var schedule = LaneSchedule()
+  var delayed = BinaryHeap<Due>()
   /// An entry for each claim, with the end that its lease had when the entry was made: a renewal doesn't touch it.
-  private var leases = BinaryHeap<Due>()
+  var leases = BinaryHeap<Due>()
   /// Done tasks, the oldest first, from `forgotten` on.
-  private var done: [UInt64] = []
+  var done: [UInt64] = []
   private var forgotten = 0
-  private var doneBytes = 0
-  private var lastNumber: UInt64 = 0
-  private var counts = TaskQueueStatistics()
+  var doneBytes = 0
+  var lastNumber: UInt64 = 0
+  var counts = TaskQueueStatistics()
+  /// The totals that were written down last.
+  var taken = TaskQueueChanges.Totals()
 
   /// Makes an empty queue.
   package init(
@@ -99,7 +102,7 @@ package struct TaskQueue: Sendable {
       record.state = .delayed(until: now + task.delay)
       delayed.push(Due(at: now + task.delay, number: lastNumber, epoch: 0))
     } else {
-      schedule.push(lastNumber, task.lane)
+      enqueue(lastNumber, record)
     }
     tasks[lastNumber] = record
     if let key = task.key { keys[key] = lastNumber }
@@ -213,6 +216,7 @@ package struct TaskQueue: Sendable {
     record.task.payload = []
     record.checkpoint = nil
     record.state = .done(result: result)
+    record.finished = now
     tasks[ticket.id.number] = record
     done.append(ticket.id.number)
     doneBytes += result.count
@@ -256,7 +260,7 @@ package struct TaskQueue: Sendable {
     record.attempts -= 1
     record.state = .ready
     tasks[ticket.id.number] = record
-    schedule.push(ticket.id.number, record.task.lane)
+    enqueue(ticket.id.number, record)
     counts.leased -= 1
     counts.pending += 1
     counts.released += 1
@@ -272,7 +276,7 @@ package struct TaskQueue: Sendable {
     record.attempts = 0
     record.state = .ready
     tasks[id.number] = record
-    schedule.push(id.number, record.task.lane)
+    enqueue(id.number, record)
     counts.dead -= 1
     counts.pending += 1
   }
@@ -310,7 +314,7 @@ package struct TaskQueue: Sendable {
 
   /// Up to `maximum` tasks in a state (nil: in any) with higher numbers than `after`, the oldest first.
   package func list(state: TaskState.Name?, after: UInt64, maximum: Int) -> [(id: TaskID, record: TaskRecord)] {
-    let numbers = tasks.filter { $0.key > after && (state == nil || $0.value.state.name == state) }.keys.sorted()
+    let numbers = tasks.numbers { $0 > after && (state == nil || $1.state.name == state) }.sorted()
     return numbers.prefix(max(maximum, 0)).compactMap { number in tasks[number].map { (id(number), $0) } }
   }
 
@@ -343,7 +347,7 @@ package struct TaskQueue: Sendable {
       guard var record = tasks[due.number], case .delayed = record.state else { continue }
       record.state = .ready
       tasks[due.number] = record
-      schedule.push(due.number, record.task.lane)
+      enqueue(due.number, record)
     }
     while let due = leases.first, due.at <= now {
       leases.pop()
@@ -368,7 +372,7 @@ package struct TaskQueue: Sendable {
     if record.attempts < record.task.attempts ?? policy.attempts {
       record.state = .ready
       counts.pending += 1
-      schedule.push(number, record.task.lane)
+      enqueue(number, record)
     } else {
       record.state = .dead(reason: record.lastFailure)
       counts.dead += 1
@@ -377,6 +381,9 @@ package struct TaskQueue: Sendable {
   }
 
   // MARK: Helpers
+
+  /// Lets a task be claimed.
+  mutating func enqueue(_ number: UInt64, _ record: TaskRecord) { schedule.push(number, record.task.lane) }
 
   private func id(_ number: UInt64) -> TaskID { TaskID(queue: name, instance: instance, number: number) }
 

@@ -1,10 +1,15 @@
 /// Queues by name, as one engine keeps them. A queue comes into being when somebody submits to it or wants to claim from it.
 package struct TaskQueues: Sendable {
-  private let instance: String
+  /// What tells this run's ids from another run's.
+  package let instance: String
   private let limits: TaskQueueLimits
   private let policy: TaskRetryPolicy
   private let maximum: Int
   private var queues: [String: TaskQueue] = [:]
+  /// Whether changes are noted for `takeChanges`.
+  private var isTracked = false
+  /// The queues that have changed since.
+  private var changed: Set<String> = []
 
   /// Makes an engine's queues, `maximum` at most. `instance` is new for each run, and letters and digits only.
   package init(
@@ -27,7 +32,9 @@ package struct TaskQueues: Sendable {
       try Self.check(name)
       guard queues.count < maximum else { throw .full(queue: name, what: "queues", limit: maximum) }
       queues[name] = TaskQueue(name: name, instance: instance, limits: limits, policy: policy)
+      if isTracked { queues[name]?.noteChanges() }
     }
+    defer { note(name) }
     return try body(&queues[name]!)
   }
 
@@ -36,7 +43,31 @@ package struct TaskQueues: Sendable {
     of id: TaskID, _ body: (inout TaskQueue) throws(TaskQueueError) -> Result
   ) throws(TaskQueueError) -> Result {
     guard queues[id.queue] != nil else { throw .unknownTask("\(id)") }
+    defer { note(id.queue) }
     return try body(&queues[id.queue]!)
+  }
+
+  private mutating func note(_ name: String) {
+    if isTracked, queues[name]?.hasChanges == true { changed.insert(name) }
+  }
+
+  // MARK: Writing down
+
+  /// Puts queues in that were written down, and notes what changes from then on.
+  package mutating func restore(_ saved: [TaskQueueChanges]) {
+    isTracked = true
+    for one in saved {
+      queues[one.name] = TaskQueue(restoring: one, instance: instance, limits: limits, policy: policy)
+    }
+  }
+
+  /// Whether anything changed since the last `takeChanges`.
+  package var hasChanges: Bool { !changed.isEmpty }
+
+  /// What changed since the last call, by the queues' names.
+  package mutating func takeChanges() -> [TaskQueueChanges] {
+    defer { changed.removeAll() }
+    return changed.sorted().compactMap { queues[$0]?.takeChanges() }
   }
 
   /// A queue; nil when nobody has used it yet.
@@ -50,7 +81,10 @@ package struct TaskQueues: Sendable {
 
   /// Does what is due in all queues; gives the names of those in which tasks can be claimed, sorted.
   package mutating func expire(now: Duration) -> [String] {
-    for name in queues.keys { queues[name]?.expire(now: now) }
+    for name in queues.keys {
+      queues[name]?.expire(now: now)
+      note(name)
+    }
     return queues.filter { $0.value.claimable > 0 }.keys.sorted()
   }
 

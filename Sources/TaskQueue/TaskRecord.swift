@@ -73,8 +73,17 @@ package struct TaskRecord: Hashable, Sendable {
   package var lastFailure = ""
   /// Where the work stood when it was last saved; nil before the first checkpoint. Kept with a dead letter, dropped with a result.
   package var checkpoint: CheckpointHead?
+  /// When its result was committed, on the queue's clock; nil before.
+  package var finished: Duration?
   /// When the queue looks at the lease next; the lease may have been renewed since that was set.
   var leaseEntry = Duration.zero
+
+  /// A task as it is first, or as it was written down; the rest is set by name.
+  package init(task: NewTask, state: TaskState, submitted: Duration) {
+    self.task = task
+    self.state = state
+    self.submitted = submitted
+  }
 }
 
 /// A task as a worker gets it.

@@ -3,7 +3,7 @@ import Testing
 @testable import TaskQueue
 
 /// Splitmix64: the same seed gives the same run.
-private struct Dice: RandomNumberGenerator {
+struct Dice: RandomNumberGenerator {
   var state: UInt64
 
   mutating func next() -> UInt64 {
