@@ -37,6 +37,8 @@ package protocol TaskEngine: Sendable {
   func list(_ query: TaskListQuery) async throws -> [(id: TaskID, record: TaskRecord)]
   /// The counts of a queue, all zero for one that nobody has used; nil: of each queue there is, by name.
   func statistics(of queue: String?) async throws -> [String: TaskQueueStatistics]
+  /// Ends all claims that wait, and lets none wait from now on: they get no tasks. For a server that ends.
+  func endWaiting()
 }
 
 extension TaskEngine {

@@ -76,7 +76,8 @@ package struct TaskQueue: Sendable {
     return new.map { submit($0, now) }
   }
 
-  private func check(_ task: NewTask) throws(TaskQueueError) {
+  /// Refuses a task that could never be taken.
+  package func check(_ task: NewTask) throws(TaskQueueError) {
     guard task.payload.count <= limits.payloadBytes else {
       throw .tooLarge(what: "payload", bytes: task.payload.count, limit: limits.payloadBytes)
     }

@@ -73,6 +73,15 @@ package struct TaskQueues: Sendable {
   /// A queue; nil when nobody has used it yet.
   package func queue(_ name: String) -> TaskQueue? { queues[name] }
 
+  /// Whether somebody has used a queue yet.
+  package func contains(_ name: String) -> Bool { queues[name] != nil }
+
+  /// How many tasks of a queue can be claimed, as of the last call.
+  package func claimable(in name: String) -> Int { queues[name]?.claimable ?? 0 }
+
+  /// When something happens by itself next in a queue.
+  package func nextDeadline(of name: String) -> Duration? { queues[name]?.nextDeadline }
+
   /// The names of the queues, sorted.
   package var names: [String] { queues.keys.sorted() }
 
