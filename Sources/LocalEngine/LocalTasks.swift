@@ -33,7 +33,8 @@ struct LocalTasks: TaskEngine {
 
   private func claimNow(_ request: ClaimRequest) async throws -> (tasks: [ClaimedTask], next: Duration?) {
     try await change(request.queue) { queue, now throws(TaskQueueError) in
-      let tasks = try queue.claim(worker: request.worker, maximum: request.maximum, lease: request.lease, now: now)
+      let tasks = try queue.claim(
+        worker: request.worker, maximum: request.maximum, lease: request.lease, room: request.room, now: now)
       return (tasks, queue.nextDeadline)
     }
   }

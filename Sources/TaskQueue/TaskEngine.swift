@@ -89,13 +89,18 @@ package struct ClaimRequest: Hashable, Sendable {
   package var maximum: Int
   /// How long the tasks may be held without renewal; nil: the queue's policy.
   package var lease: Duration?
+  /// Of each lane the most tasks that the worker has room for; nil: each may have all of `maximum`.
+  package var room: LaneCounts?
 
   /// Asks for tasks.
-  package init(queue: String, worker: String, maximum: Int = 1, lease: Duration? = nil) {
+  package init(
+    queue: String, worker: String, maximum: Int = 1, lease: Duration? = nil, room: LaneCounts? = nil
+  ) {
     self.queue = queue
     self.worker = worker
     self.maximum = maximum
     self.lease = lease
+    self.room = room
   }
 }
 

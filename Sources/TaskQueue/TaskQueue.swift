@@ -31,7 +31,7 @@ package struct TaskQueue: Sendable {
   // Not private for TaskQueueChanges.swift alone.
   var tasks = TaskTable()
   var keys: [TaskKey: UInt64] = [:]
-  var schedule = LaneSchedule()
+  var schedule: LaneSchedule
   var delayed = BinaryHeap<Due>()
   /// An entry for each claim, with the end that its lease had when the entry was made: a renewal doesn't touch it.
   var leases = BinaryHeap<Due>()
@@ -47,12 +47,19 @@ package struct TaskQueue: Sendable {
   /// Makes an empty queue.
   package init(
     name: String, instance: String, limits: TaskQueueLimits = TaskQueueLimits(),
-    policy: TaskRetryPolicy = TaskRetryPolicy()
+    policy: TaskRetryPolicy = TaskRetryPolicy(), lanes: LanePolicy = LanePolicy()
   ) {
     self.name = name
     self.instance = instance
     self.limits = limits
     self.policy = policy
+    schedule = LaneSchedule(policy: lanes)
+  }
+
+  /// How lanes share the workers; what the orchestrator changes holds from the next claim on.
+  package var lanes: LanePolicy {
+    get { schedule.policy }
+    set { schedule.policy = newValue }
   }
 
   // MARK: Submitting
@@ -73,7 +80,23 @@ package struct TaskQueue: Sendable {
     guard counts.payloadBytes + fresh.reduce(0, { $0 + $1.payload.count }) <= limits.totalPayloadBytes else {
       throw .full(queue: name, what: "bytes of payloads", limit: limits.totalPayloadBytes)
     }
+    try admit(fresh, now)
     return new.map { submit($0, now) }
+  }
+
+  /// Turns away tasks of a lane whose backlog is older than its deadline: told now, a client can do something about it.
+  private mutating func admit(_ tasks: [NewTask], _ now: Duration) throws(TaskQueueError) {
+    // The least urgent first: it is what a mixed submission fails by.
+    for lane in TaskLane.allCases.reversed() {
+      guard let deadline = lanes.deadlines[lane], tasks.contains(where: { $0.lane == lane }),
+        let oldest = schedule.oldest(lane), now - oldest.submitted > deadline
+      else { continue }
+      counts.shed += tasks.count { $0.lane == lane }
+      let age = now - oldest.submitted
+      throw .shed(
+        queue: name, lane: lane, age: age,
+        retryAfter: min(max(age - deadline, .seconds(1)), max(lanes.longestRetryAfter, .seconds(1))))
+    }
   }
 
   /// Refuses a task that could never be taken.
@@ -85,7 +108,10 @@ package struct TaskQueue: Sendable {
       throw .invalid("key: 1 to \(limits.nameCharacters) bytes, not \(key.name.utf8.count)")
     }
     guard task.fairnessKey.utf8.count <= limits.nameCharacters else {
-      throw .invalid("fairnessKey: up to \(limits.nameCharacters) bytes, not \(task.fairnessKey.utf8.count)")
+      throw .invalid("fairnessKey: \(limits.nameCharacters) bytes at most, not \(task.fairnessKey.utf8.count)")
+    }
+    if let cost = task.cost, !(1...limits.cost).contains(cost) {
+      throw .invalid("cost: 1 to \(limits.cost), not \(cost)")
     }
     if let attempts = task.attempts, !(1...limits.attempts).contains(attempts) {
       throw .invalid("maxAttempts: 1 to \(limits.attempts), not \(attempts)")
@@ -115,9 +141,10 @@ package struct TaskQueue: Sendable {
 
   // MARK: Working
 
-  /// Hands out up to `maximum` tasks under a lease; none when none can be claimed.
+  /// Hands out up to `maximum` tasks under a lease, of each lane as many as the worker has room for; none when none can be
+  /// claimed. Without `room` each lane may have all of `maximum`.
   package mutating func claim(
-    worker: String, maximum: Int, lease: Duration?, now: Duration
+    worker: String, maximum: Int, lease: Duration?, room: LaneCounts? = nil, now: Duration
   ) throws(TaskQueueError) -> [ClaimedTask] {
     expire(now: now)
     guard (1...limits.nameCharacters).contains(worker.utf8.count) else {
@@ -127,9 +154,11 @@ package struct TaskQueue: Sendable {
       throw .invalid("max: 1 to \(limits.claimTasks), not \(maximum)")
     }
     let lease = try checked(lease)
+    var room = room ?? LaneCounts(all: maximum)
     var claimed: [ClaimedTask] = []
     var bytes = 0
-    while claimed.count < maximum, bytes < limits.claimPayloadBytes, let number = schedule.pop() {
+    while claimed.count < maximum, bytes < limits.claimPayloadBytes, let (number, lane) = schedule.pop(room: room) {
+      room[lane] -= 1
       guard var record = tasks[number] else { continue }
       record.epoch += 1
       record.attempts += 1
@@ -334,7 +363,7 @@ package struct TaskQueue: Sendable {
     statistics.delayed = delayed.count
     statistics.ready = TaskLane.allCases.map { schedule.count($0) }
     // Numbers rise with time: the smallest is the oldest.
-    let oldest = (TaskLane.allCases.compactMap { schedule.oldest($0) } + delayed.unordered.map(\.number)).min()
+    let oldest = (TaskLane.allCases.compactMap { schedule.oldest($0)?.number } + delayed.unordered.map(\.number)).min()
     if let oldest, let record = tasks[oldest] { statistics.oldestPending = now - record.submitted }
     return statistics
   }
@@ -384,7 +413,9 @@ package struct TaskQueue: Sendable {
   // MARK: Helpers
 
   /// Lets a task be claimed.
-  mutating func enqueue(_ number: UInt64, _ record: TaskRecord) { schedule.push(number, record.task.lane) }
+  mutating func enqueue(_ number: UInt64, _ record: TaskRecord) {
+    schedule.push(number, record.task, submitted: record.submitted)
+  }
 
   private func id(_ number: UInt64) -> TaskID { TaskID(queue: name, instance: instance, number: number) }
 

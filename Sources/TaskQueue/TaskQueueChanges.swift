@@ -30,6 +30,7 @@ package struct TaskQueueChanges: Hashable, Sendable {
     package var expired = 0
     package var released = 0
     package var stale = 0
+    package var shed = 0
 
     /// The totals of a queue that nobody has used.
     package init() {}
@@ -55,9 +56,9 @@ extension TaskQueue {
   /// be one that has gone on.
   package init(
     restoring saved: TaskQueueChanges, instance: String, limits: TaskQueueLimits = TaskQueueLimits(),
-    policy: TaskRetryPolicy = TaskRetryPolicy()
+    policy: TaskRetryPolicy = TaskRetryPolicy(), lanes: LanePolicy = LanePolicy()
   ) {
-    self.init(name: saved.name, instance: instance, limits: limits, policy: policy)
+    self.init(name: saved.name, instance: instance, limits: limits, policy: policy, lanes: lanes)
     restore(saved)
     noteChanges()
   }
@@ -73,6 +74,7 @@ extension TaskQueue {
     counts.expired = saved.totals.expired
     counts.released = saved.totals.released
     counts.stale = saved.totals.stale
+    counts.shed = saved.totals.shed
     var finished: [(at: Duration, number: UInt64)] = []
     // By number: the oldest stays the first of its lane.
     for task in saved.tasks.sorted(by: { $0.number < $1.number }) {
@@ -131,6 +133,7 @@ extension TaskQueue {
     totals.expired = counts.expired
     totals.released = counts.released
     totals.stale = counts.stale
+    totals.shed = counts.shed
     return totals
   }
 }

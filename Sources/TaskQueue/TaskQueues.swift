@@ -4,6 +4,7 @@ package struct TaskQueues: Sendable {
   package let instance: String
   private let limits: TaskQueueLimits
   private let policy: TaskRetryPolicy
+  private let lanes: LanePolicy
   private let maximum: Int
   private var queues: [String: TaskQueue] = [:]
   /// Whether changes are noted for `takeChanges`.
@@ -14,7 +15,7 @@ package struct TaskQueues: Sendable {
   /// Makes an engine's queues, `maximum` at most. `instance` is new for each run, and letters and digits only.
   package init(
     instance: String, maximum: Int = 1_000, limits: TaskQueueLimits = TaskQueueLimits(),
-    policy: TaskRetryPolicy = TaskRetryPolicy()
+    policy: TaskRetryPolicy = TaskRetryPolicy(), lanes: LanePolicy = LanePolicy()
   ) {
     precondition(
       !instance.isEmpty && instance.utf8.allSatisfy { Self.isAlphanumeric($0) }, "an instance is letters and digits")
@@ -22,6 +23,7 @@ package struct TaskQueues: Sendable {
     self.maximum = maximum
     self.limits = limits
     self.policy = policy
+    self.lanes = lanes
   }
 
   /// Does something with the queue of a name, which is made when it isn't there.
@@ -31,7 +33,7 @@ package struct TaskQueues: Sendable {
     if queues[name] == nil {
       try Self.check(name)
       guard queues.count < maximum else { throw .full(queue: name, what: "queues", limit: maximum) }
-      queues[name] = TaskQueue(name: name, instance: instance, limits: limits, policy: policy)
+      queues[name] = TaskQueue(name: name, instance: instance, limits: limits, policy: policy, lanes: lanes)
       if isTracked { queues[name]?.noteChanges() }
     }
     defer { note(name) }
@@ -57,7 +59,8 @@ package struct TaskQueues: Sendable {
   package mutating func restore(_ saved: [TaskQueueChanges]) {
     isTracked = true
     for one in saved {
-      queues[one.name] = TaskQueue(restoring: one, instance: instance, limits: limits, policy: policy)
+      queues[one.name] = TaskQueue(
+        restoring: one, instance: instance, limits: limits, policy: policy, lanes: lanes)
     }
   }
 
