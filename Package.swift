@@ -251,6 +251,11 @@ let package = Package(
     .target(name: "TaskQueue", dependencies: ["PriorityQueue"]),
     .target(name: "CoordinationEngine", dependencies: ["TaskQueue"]),
     .target(
+      name: "LocalEngine",
+      dependencies: [
+        "CoordinationEngine", "PriorityQueue", "TaskQueue", .product(name: "Crypto", package: "swift-crypto"),
+      ]),
+    .target(
       name: "TaskQueueServer",
       dependencies: [
         "KubernetesCore", "KubernetesRuntime", "TaskQueue",
@@ -435,6 +440,11 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
       ]),
     .testTarget(name: "TaskQueueTests", dependencies: ["TaskQueue"]),
+    .target(
+      name: "EngineConformance", dependencies: ["CoordinationEngine", "LocalEngine", "TaskQueue"],
+      path: "Tests/EngineConformance"),
+    .testTarget(
+      name: "LocalEngineTests", dependencies: ["CoordinationEngine", "EngineConformance", "LocalEngine", "TaskQueue"]),
     .testTarget(
       name: "TaskQueueServerTests", dependencies: ["KubernetesCore", "TaskQueue", "TaskQueueServer", "TestSupport"]),
     .testTarget(name: "WorkloadTraceTests", dependencies: ["WorkloadTrace"]),

@@ -110,6 +110,21 @@ package struct ClaimedTask: Hashable, Sendable {
   package var age: Duration
   /// Where the work of an earlier claim stands: begin there; nil: at the beginning.
   package var checkpoint: CheckpointHead?
+
+  /// Puts a claimed task together.
+  package init(
+    ticket: TaskTicket, lane: TaskLane, key: TaskKey?, payload: [UInt8], attempt: Int, lease: Duration, age: Duration,
+    checkpoint: CheckpointHead?
+  ) {
+    self.ticket = ticket
+    self.lane = lane
+    self.key = key
+    self.payload = payload
+    self.attempt = attempt
+    self.lease = lease
+    self.age = age
+    self.checkpoint = checkpoint
+  }
 }
 
 /// The answer to one submitted task.
@@ -118,6 +133,12 @@ package struct Submission: Hashable, Sendable {
   package var id: TaskID
   /// Whether the key was known: this is the task of then.
   package var isDuplicate: Bool
+
+  /// Puts an answer together.
+  package init(id: TaskID, isDuplicate: Bool) {
+    self.id = id
+    self.isDuplicate = isDuplicate
+  }
 }
 
 /// The answer to a completion.

@@ -112,6 +112,9 @@ import Testing
     ],
     "TaskQueue": ["PriorityQueue"],
     "CoordinationEngine": ["TaskQueue"],
+    "LocalEngine": [
+      "CoordinationEngine", "Crypto", "PriorityQueue", "Synchronization", "TaskQueue", "Glibc", "Musl", "Darwin",
+    ],
     "TaskQueueServer": [
       "Hummingbird", "KubernetesCore", "KubernetesRuntime", "Logging", "NIOCore", "ServiceLifecycle", "Synchronization",
       "TaskQueue",
