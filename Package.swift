@@ -29,6 +29,7 @@ let package = Package(
     .package(url: "https://github.com/grpc/grpc-swift-2", from: "2.4.3"),
     .package(url: "https://github.com/grpc/grpc-swift-nio-transport", from: "2.9.2"),
     .package(url: "https://github.com/grpc/grpc-swift-protobuf", from: "2.4.1"),
+    .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
     // Without its default traits: no swift-configuration, and FoundationEssentials instead of Foundation.
     .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0", traits: []),
     .package(url: "https://github.com/apple/swift-system", from: "1.8.0"),
@@ -256,6 +257,11 @@ let package = Package(
         "CoordinationEngine", "PriorityQueue", "TaskQueue", .product(name: "Crypto", package: "swift-crypto"),
       ]),
     .target(
+      name: "SQLiteEngine",
+      dependencies: [
+        "CoordinationEngine", "LocalEngine", "TaskQueue", .product(name: "GRDB", package: "GRDB.swift"),
+      ]),
+    .target(
       name: "TaskQueueServer",
       dependencies: [
         "KubernetesCore", "KubernetesRuntime", "TaskQueue",
@@ -445,6 +451,9 @@ let package = Package(
       path: "Tests/EngineConformance"),
     .testTarget(
       name: "LocalEngineTests", dependencies: ["CoordinationEngine", "EngineConformance", "LocalEngine", "TaskQueue"]),
+    .testTarget(
+      name: "SQLiteEngineTests",
+      dependencies: ["CoordinationEngine", "EngineConformance", "LocalEngine", "SQLiteEngine", "TaskQueue"]),
     .testTarget(
       name: "TaskQueueServerTests", dependencies: ["KubernetesCore", "TaskQueue", "TaskQueueServer", "TestSupport"]),
     .testTarget(name: "WorkloadTraceTests", dependencies: ["WorkloadTrace"]),

@@ -12,7 +12,8 @@ package final class LocalEngine: CoordinationEngine {
   let shared: Mutex<Shared>
   let settings: LocalEngineSettings
   let clock: any EngineClock
-  let journal: (any EngineJournal)?
+  /// What writes the changes down; nil: nothing does.
+  package let journal: (any EngineJournal)?
   let bus: MessageBus
   /// Wakes `run`, when something is due earlier than it thinks.
   private let timer = Signal()

@@ -27,7 +27,8 @@ private struct MemoryHarness: EngineHarness {
   }
 }
 
-@Suite struct MemoryConformanceTests {
+// The limit is for waits that never end: it names the case. Each takes milliseconds.
+@Suite(.timeLimit(.minutes(1))) struct MemoryConformanceTests {
   @Test("The engine in memory does what engines do", arguments: ConformanceCase.all(with: [.manualTime]))
   func conformance(_ one: ConformanceCase) async throws {
     try await one.check(MemoryHarness())

@@ -119,6 +119,10 @@ import Testing
       "Hummingbird", "KubernetesCore", "KubernetesRuntime", "Logging", "NIOCore", "ServiceLifecycle", "Synchronization",
       "TaskQueue",
     ],
+    "SQLiteEngine": [
+      "CoordinationEngine", "Dispatch", "GRDB", "LocalEngine", "Synchronization", "TaskQueue", "FoundationEssentials",
+      "Foundation", "Glibc", "Musl", "Darwin",
+    ],
     "WorkloadTrace": [],
     "LocalMode": [
       "ArgumentParser", "KubernetesClient", "KubernetesConfiguration", "KubernetesCore", "KubernetesRuntime",

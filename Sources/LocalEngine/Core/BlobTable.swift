@@ -15,9 +15,15 @@ package struct BlobTable: Sendable {
   /// What is known of a blob.
   package struct Item: Hashable, Sendable {
     /// How many bytes it has.
-    var count: Int
+    package var count: Int
     /// When it was last put.
-    var used: Duration
+    package var used: Duration
+
+    /// Puts it together.
+    package init(count: Int, used: Duration) {
+      self.count = count
+      self.used = used
+    }
   }
 
   /// Where a blob is.

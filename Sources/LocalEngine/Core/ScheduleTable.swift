@@ -1,4 +1,4 @@
-import CoordinationEngine
+package import CoordinationEngine
 import PriorityQueue
 
 /// What is to come, by name.
@@ -15,11 +15,17 @@ package struct ScheduleTable: Sendable {
   /// Something that is to come.
   package struct Item: Hashable, Sendable {
     /// When.
-    var at: Duration
+    package var at: Duration
     /// What.
-    var item: ScheduledItem
+    package var item: ScheduledItem
     /// Tells it from what the key was for before.
     var number: UInt64 = 0
+
+    /// Puts it together.
+    package init(at: Duration, item: ScheduledItem) {
+      self.at = at
+      self.item = item
+    }
   }
 
   private struct Due: Comparable, Sendable {
@@ -42,7 +48,9 @@ package struct ScheduleTable: Sendable {
 
   private mutating func put(_ key: String, _ item: ScheduledItem, _ at: Duration) {
     lastNumber += 1
-    items[key] = Item(at: at, item: item, number: lastNumber)
+    var pending = Item(at: at, item: item)
+    pending.number = lastNumber
+    items[key] = pending
     due.push(Due(at: at, number: lastNumber, key: key))
     if isTracked { changed.insert(key) }
   }

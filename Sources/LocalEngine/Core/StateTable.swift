@@ -24,10 +24,19 @@ package struct StateTable: Sendable {
 
   /// A key's value.
   package struct Item: Hashable, Sendable {
-    var value: [UInt8]
-    var revision: UInt64
+    /// The value.
+    package var value: [UInt8]
+    /// Its last change.
+    package var revision: UInt64
     /// When it ends; nil: never.
-    var end: Duration?
+    package var end: Duration?
+
+    /// Puts it together.
+    package init(value: [UInt8], revision: UInt64, end: Duration?) {
+      self.value = value
+      self.revision = revision
+      self.end = end
+    }
   }
 
   private struct Recent: Sendable {
