@@ -264,7 +264,7 @@ let package = Package(
     .target(
       name: "TaskQueueServer",
       dependencies: [
-        "KubernetesCore", "KubernetesRuntime", "TaskQueue",
+        "CoordinationEngine", "KubernetesCore", "LocalEngine", "TaskQueue",
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "NIOCore", package: "swift-nio"),
@@ -386,7 +386,8 @@ let package = Package(
     .testTarget(
       name: "LocalModeTests",
       dependencies: [
-        "KubernetesCore", "LocalAPI", "LocalMode", "TaskQueue", "TaskQueueServer", "TestSupport", "WorkloadTrace",
+        "KubernetesCore", "LocalAPI", "LocalEngine", "LocalMode", "TaskQueue", "TaskQueueServer", "TestSupport",
+        "WorkloadTrace",
         .product(name: "Logging", package: "swift-log"),
       ]),
     .testTarget(
@@ -455,7 +456,8 @@ let package = Package(
       name: "SQLiteEngineTests",
       dependencies: ["CoordinationEngine", "EngineConformance", "LocalEngine", "SQLiteEngine", "TaskQueue"]),
     .testTarget(
-      name: "TaskQueueServerTests", dependencies: ["KubernetesCore", "TaskQueue", "TaskQueueServer", "TestSupport"]),
+      name: "TaskQueueServerTests",
+      dependencies: ["KubernetesCore", "LocalEngine", "TaskQueue", "TaskQueueServer", "TestSupport"]),
     .testTarget(name: "WorkloadTraceTests", dependencies: ["WorkloadTrace"]),
     .testTarget(name: "LocalAPITests", dependencies: ["KubernetesCore", "KubernetesYAML", "LocalAPI"]),
     .testTarget(

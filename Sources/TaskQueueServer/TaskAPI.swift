@@ -53,6 +53,7 @@ package struct TaskAPI: Sendable {
       }
       switch (method, parts.count) {
       case ("POST", 2): return try await submit(body)
+      case ("GET", 2): return try await list(query)
       case ("POST", 3) where parts[2] == "next": return try await next(query, body)
       case ("GET", 3) where parts[2] == "stats": return try await statistics(query)
       case ("GET", 3) where parts[2] == "dead": return try await deadLetters(query)
@@ -144,6 +145,7 @@ package struct TaskAPI: Sendable {
       "lane": .string(task.lane.name), "leaseSeconds": task.lease.secondsJSON, "ageSeconds": task.age.secondsJSON,
       "payload": try JSONValue(parsing: task.payload),
     ]
+    if let head = task.checkpoint { json["checkpoint"] = try Self.json(head) }
     if let key = task.key {
       json["key"] = .string(key.name)
       json["generation"] = .int(Int64(key.generation))
@@ -157,6 +159,20 @@ package struct TaskAPI: Sendable {
       let fields = try TaskAPIFields(body: body, known: ["epoch", "leaseSeconds"])
       let lease = try await engine.renew(try Self.ticket(id, fields), lease: try fields.seconds("leaseSeconds"))
       return Answer(200, ["leaseSeconds": lease.secondsJSON])
+    case "checkpoint":
+      let fields = try TaskAPIFields(body: body, known: ["epoch", "step", "replacing", "reference"])
+      guard let step = try fields.integer("step"), step >= 0 else {
+        throw TaskAPIError.invalid("step is missing: the number of the step that was finished, 0 or more")
+      }
+      guard let reference = fields["reference"] else {
+        throw TaskAPIError.invalid("reference is missing: any JSON by which the next worker finds the state")
+      }
+      let replacing = try fields.integer("replacing")
+      guard replacing ?? 0 >= 0 else { throw TaskAPIError.invalid("replacing: the step before, or null for none") }
+      try await engine.checkpoint(
+        try Self.ticket(id, fields), CheckpointHead(step: UInt64(step), reference: reference.text),
+        replacing: replacing.map { UInt64($0) })
+      return Answer(200, ["step": .int(Int64(step))])
     case "complete":
       let fields = try TaskAPIFields(body: body, known: ["epoch", "result"])
       let result = fields["result"] ?? .null
@@ -207,6 +223,7 @@ package struct TaskAPI: Sendable {
       json["key"] = .string(key.name)
       json["generation"] = .int(Int64(key.generation))
     }
+    if let head = record.checkpoint { json["checkpoint"] = try Self.json(head) }
     if !record.lastFailure.isEmpty { json["lastFailure"] = .string(record.lastFailure) }
     switch record.state {
     case .ready, .delayed: break
@@ -217,12 +234,37 @@ package struct TaskAPI: Sendable {
     return json
   }
 
+  private static func json(_ head: CheckpointHead) throws -> JSONValue {
+    ["step": .int(Int64(clamping: head.step)), "reference": try JSONValue(parsing: head.reference)]
+  }
+
   private func deadLetters(_ query: [String: String]) async throws -> Answer {
     guard let queue = query["queue"] else { throw TaskAPIError.invalid("queue is missing: /v1/tasks/dead?queue=NAME") }
-    let limit = query["limit"].map { Int($0) ?? 0 } ?? 100
-    guard (1...1_000).contains(limit) else { throw TaskAPIError.invalid("limit: 1 to 1000") }
-    let letters = try await engine.deadLetters(of: queue, maximum: limit)
+    let letters = try await engine.deadLetters(of: queue, maximum: try Self.limit(query))
     return Answer(200, ["tasks": .array(try letters.map { try Self.json($0.id, $0.record) })])
+  }
+
+  private func list(_ query: [String: String]) async throws -> Answer {
+    guard let queue = query["queue"] else { throw TaskAPIError.invalid("queue is missing: /v1/tasks?queue=NAME") }
+    var list = TaskListQuery(queue: queue, maximum: try Self.limit(query))
+    if let name = query["state"] {
+      guard let state = TaskState.Name(rawValue: name) else {
+        throw TaskAPIError.invalid("state: ready, delayed, leased, done or dead, not \"\(name.prefix(20))\"")
+      }
+      list.state = state
+    }
+    if let after = query["after"] {
+      guard let id = TaskID(after) else { throw TaskAPIError.invalid("after: the id of the last task of the page before") }
+      list.after = id.number
+    }
+    let found = try await engine.list(list)
+    return Answer(200, ["tasks": .array(try found.map { try Self.json($0.id, $0.record) })])
+  }
+
+  private static func limit(_ query: [String: String]) throws(TaskAPIError) -> Int {
+    let limit = query["limit"].map { Int($0) ?? 0 } ?? 100
+    guard (1...1_000).contains(limit) else { throw .invalid("limit: 1 to 1000") }
+    return limit
   }
 
   private func statistics(_ query: [String: String]) async throws -> Answer {
@@ -238,7 +280,7 @@ package struct TaskAPI: Sendable {
 
   private func json(_ queue: String, _ statistics: TaskQueueStatistics) -> JSONValue {
     let numbers: [(String, Int)] = [
-      ("submitted", statistics.submitted), ("duplicates", statistics.duplicates), ("pending", statistics.pending),
+      ("submitted", statistics.submitted), ("duplicates", statistics.duplicates), ("shed", statistics.shed), ("pending", statistics.pending),
       ("delayed", statistics.delayed), ("leased", statistics.leased), ("outstanding", statistics.outstanding),
       ("done", statistics.done), ("dead", statistics.dead), ("discarded", statistics.discarded),
       ("lost", statistics.lost),
@@ -249,6 +291,7 @@ package struct TaskAPI: Sendable {
       Dictionary(numbers.map { ($0.0, .int(Int64($0.1))) }, uniquingKeysWith: { first, _ in first }))
     json["queue"] = .string(queue)
     json["durable"] = .bool(engine.isDurable)
+    json["durability"] = .string(engine.durability.name)
     json["oldestSeconds"] = statistics.oldestPending.secondsJSON
     json["ready"] = .object(
       Dictionary(

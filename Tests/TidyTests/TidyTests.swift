@@ -116,7 +116,7 @@ import Testing
       "CoordinationEngine", "Crypto", "PriorityQueue", "Synchronization", "TaskQueue", "Glibc", "Musl", "Darwin",
     ],
     "TaskQueueServer": [
-      "Hummingbird", "KubernetesCore", "KubernetesRuntime", "Logging", "NIOCore", "ServiceLifecycle", "Synchronization",
+      "CoordinationEngine", "Hummingbird", "KubernetesCore", "LocalEngine", "Logging", "NIOCore", "ServiceLifecycle",
       "TaskQueue",
     ],
     "SQLiteEngine": [
