@@ -270,13 +270,24 @@ let package = Package(
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
       ]),
+    .target(
+      name: "TaskCommands",
+      dependencies: [
+        "CoordinationEngine", "KubernetesClient", "KubernetesCore", "LocalEngine", "SQLiteEngine", "TaskQueue",
+        "TaskQueueServer",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+        .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+      ]),
     .target(name: "WorkloadTrace"),
 
     .target(
       name: "LocalMode",
       dependencies: [
         "KubernetesClient", "KubernetesConfiguration", "KubernetesCore", "KubernetesRuntime", "KubernetesYAML",
-        "LocalAPI", "LocalCluster", "ProcessNode", "TaskQueue", "TaskQueueServer", "WorkloadTrace",
+        "CoordinationEngine", "LocalAPI", "LocalCluster", "LocalEngine", "ProcessNode", "TaskCommands", "TaskQueue",
+        "TaskQueueServer", "WorkloadTrace",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -297,7 +308,7 @@ let package = Package(
     .executableTarget(
       name: "swarmscale",
       dependencies: [
-        "ControllerCommand", "LocalMode", "UserCommands",
+        "ControllerCommand", "LocalMode", "TaskCommands", "UserCommands",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     .executableTarget(
@@ -370,6 +381,14 @@ let package = Package(
         .product(name: "NIOPosix", package: "swift-nio"),
       ],
       path: "Benchmarks/Sources/SidecarBenchmarks"),
+
+    .executableTarget(
+      name: "EngineBenchmarks",
+      dependencies: [
+        "CoordinationEngine", "LocalEngine", "SQLiteEngine", "TaskQueue",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      path: "Benchmarks/Sources/EngineBenchmarks"),
 
     // MARK: Tests
     .target(name: "TestSupport", dependencies: ["KubernetesCore"], path: "Tests/TestSupport"),
@@ -454,7 +473,19 @@ let package = Package(
       name: "LocalEngineTests", dependencies: ["CoordinationEngine", "EngineConformance", "LocalEngine", "TaskQueue"]),
     .testTarget(
       name: "SQLiteEngineTests",
-      dependencies: ["CoordinationEngine", "EngineConformance", "LocalEngine", "SQLiteEngine", "TaskQueue"]),
+      dependencies: [
+        "CoordinationEngine", "EngineConformance", "LocalEngine", "SQLiteEngine", "TaskQueue", "engine-testbed",
+        .product(name: "GRDB", package: "GRDB.swift"),
+      ]),
+    .executableTarget(
+      name: "engine-testbed", dependencies: ["CoordinationEngine", "LocalEngine", "SQLiteEngine", "TaskQueue"],
+      path: "Tests/SQLiteEngine/testbed"),
+    .testTarget(
+      name: "TaskCommandsTests",
+      dependencies: [
+        "KubernetesCore", "LocalEngine", "TaskCommands", "TaskQueueServer",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ]),
     .testTarget(
       name: "TaskQueueServerTests",
       dependencies: ["KubernetesCore", "LocalEngine", "TaskQueue", "TaskQueueServer", "TestSupport"]),

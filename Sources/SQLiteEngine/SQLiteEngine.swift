@@ -194,6 +194,19 @@ package final class SQLiteJournal: EngineJournal {
     try await onQueue { db in _ = try Row.fetchAll(db, sql: sql) }
   }
 
+  /// The values of settings, as SQLite has them now; for tests.
+  func values(_ pragmas: [String]) async throws(EngineError) -> [String] {
+    try await onQueue { db in try pragmas.map { try String.fetchOne(db, sql: "PRAGMA \($0)") ?? "" } }
+  }
+
+  /// The rows of a table; for tests.
+  func count(_ table: String) async throws(EngineError) -> Int {
+    try await onQueue { db in try Int.fetchOne(db, sql: "SELECT count(*) FROM \(table)") ?? 0 }
+  }
+
+  /// How many transactions were written.
+  package var commits: Int { writer.commits }
+
   private func onQueue<Answer: Sendable>(
     _ body: @escaping @Sendable (Database) throws -> Answer
   ) async throws(EngineError) -> Answer {

@@ -48,6 +48,7 @@ final class SQLiteWriter: Sendable {
   /// Notes that changes are in the file now.
   func committed(_ changes: EngineChanges) {
     known.withLock { known in
+      known.commits += 1
       for queue in changes.queues { known.queues[queue.name]?.lastNumber = queue.totals.lastNumber }
     }
   }
@@ -160,14 +161,14 @@ final class SQLiteWriter: Sendable {
     try db.run("INSERT OR REPLACE INTO content VALUES (?, ?)") { [digest, Data(bytes)] }
   }
 
+  /// How many transactions were written.
+  var commits: Int { known.withLock { $0.commits } }
+
   // MARK: Space
 
   /// Now and then gives pages back to the system that a backlog has left behind.
   func giveBack(_ db: Database) throws {
-    let isTime = known.withLock { known in
-      known.commits += 1
-      return known.commits.isMultiple(of: 256)
-    }
+    let isTime = known.withLock { $0.commits.isMultiple(of: 256) }
     guard isTime, let free = try Int.fetchOne(db, sql: "PRAGMA freelist_count"),
       let all = try Int.fetchOne(db, sql: "PRAGMA page_count"), free > 1_024, free > all / 4
     else { return }
@@ -232,7 +233,10 @@ final class SQLiteWriter: Sendable {
       known.queues[row["name"]] = Queue(id: id, lastNumber: totals.lastNumber)
       known.nextQueue = id + 1
     }
-    self.known.withLock { $0 = known }
+    self.known.withLock { old in
+      known.commits = old.commits
+      old = known
+    }
     return queues
   }
 

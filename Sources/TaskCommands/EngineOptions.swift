@@ -28,8 +28,10 @@ package struct EngineOptions: ParsableArguments {
 
   package func validate() throws {
     switch engine {
-    case .sqlite where data == nil: throw ValidationError("--engine sqlite needs --data FOLDER, where it keeps its files")
-    case .memory where data != nil: throw ValidationError("--engine memory has no files: leave out --data, or say --engine sqlite")
+    case .sqlite where data == nil:
+      throw ValidationError("--engine sqlite needs --data FOLDER, where it keeps its files")
+    case .memory where data != nil:
+      throw ValidationError("--engine memory has no files: leave out --data, or say --engine sqlite")
     default: break
     }
     guard let durability else { return }

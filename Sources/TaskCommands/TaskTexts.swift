@@ -31,7 +31,8 @@ package enum TaskTexts {
     guard let value, value != .null else { return "-" }
     let text = value.stringValue ?? String(decoding: value.text, as: UTF8.self)
     // What a worker has written must not move the cursor of whoever reads it.
-    return String(text.map { $0.isNewline || ($0.unicodeScalars.first?.value ?? 0) < 0x20 || $0 == "\u{7F}" ? " " : $0 })
+    return String(
+      text.map { $0.isNewline || ($0.unicodeScalars.first?.value ?? 0) < 0x20 || $0 == "\u{7F}" ? " " : $0 })
   }
 
   /// Columns, each as wide as its widest text, the last as it is.

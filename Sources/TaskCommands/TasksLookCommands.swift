@@ -154,7 +154,11 @@ struct TasksRetryCommand: AsyncParsableCommand {
 
 /// An id as part of a path; what can't be one is refused here, before it is another path.
 func escaped(_ id: String) throws -> String {
-  let isFine = id.utf8.allSatisfy { (0x30...0x39).contains($0) || (0x61...0x7A).contains($0) || $0 == 0x2D || $0 == 0x2E }
-  guard isFine, !id.isEmpty else { throw TaskCommandError(64, "\"\(id.prefix(80))\" is not a task's id, such as reviewers-4fd1-17") }
+  let isFine = id.utf8.allSatisfy {
+    (0x30...0x39).contains($0) || (0x61...0x7A).contains($0) || $0 == 0x2D || $0 == 0x2E
+  }
+  guard isFine, !id.isEmpty else {
+    throw TaskCommandError(64, "\"\(id.prefix(80))\" is not a task's id, such as reviewers-4fd1-17")
+  }
   return id
 }

@@ -1,5 +1,6 @@
 import ArgumentParser
 import Foundation
+import LocalEngine
 import Logging
 import ServiceLifecycle
 import TaskQueueServer
@@ -10,7 +11,8 @@ struct TasksServeCommand: AsyncParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "serve",
     abstract: "Serve queues of tasks over HTTP on loopback.",
-    discussion: "Says where it listens in its first line. SIGTERM ends it; with --data its tasks are there again next time.")
+    discussion:
+      "Says where it listens in its first line. SIGTERM ends it; with --data its tasks are there again next time.")
 
   @Option(help: "The port on 127.0.0.1; 0 picks a free one.")
   var port = 0

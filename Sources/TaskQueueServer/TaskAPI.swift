@@ -254,7 +254,9 @@ package struct TaskAPI: Sendable {
       list.state = state
     }
     if let after = query["after"] {
-      guard let id = TaskID(after) else { throw TaskAPIError.invalid("after: the id of the last task of the page before") }
+      guard let id = TaskID(after) else {
+        throw TaskAPIError.invalid("after: the id of the last task of the page before")
+      }
       list.after = id.number
     }
     let found = try await engine.list(list)
@@ -280,7 +282,8 @@ package struct TaskAPI: Sendable {
 
   private func json(_ queue: String, _ statistics: TaskQueueStatistics) -> JSONValue {
     let numbers: [(String, Int)] = [
-      ("submitted", statistics.submitted), ("duplicates", statistics.duplicates), ("shed", statistics.shed), ("pending", statistics.pending),
+      ("submitted", statistics.submitted), ("duplicates", statistics.duplicates), ("shed", statistics.shed),
+      ("pending", statistics.pending),
       ("delayed", statistics.delayed), ("leased", statistics.leased), ("outstanding", statistics.outstanding),
       ("done", statistics.done), ("dead", statistics.dead), ("discarded", statistics.discarded),
       ("lost", statistics.lost),

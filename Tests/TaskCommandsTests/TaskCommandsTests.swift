@@ -89,7 +89,12 @@ private struct DirectTransport: APITransport {
     let id = try #require(try await submit(["q", "{\"n\": 7}"], "{\"n\": 7}").first)
     let lines = try await TasksShowCommand.parse([id]).lines(client)
     #expect(lines.contains("state: ready") && lines.contains("queue: q"))
-    await #expect(throws: TaskCommandError(66, "there is no task q-zz-1: it was done long ago, or the queue, which lives in memory, was started anew; don't send this again")) {
+    await #expect(
+      throws: TaskCommandError(
+        66,
+        "there is no task q-zz-1: it was done long ago, or the queue, which lives in memory, was started anew; don't send this again"
+      )
+    ) {
       try await TasksShowCommand.parse(["q-zz-1"]).lines(client)
     }
     for bad in ["../stats", "q/1", ""] {
@@ -99,8 +104,10 @@ private struct DirectTransport: APITransport {
 
   @Test(
     "An engine's options that can't be meant are refused",
-    arguments: [["--engine", "sqlite"], ["--engine", "memory", "--data", "d"], ["--durability", "node"],
-      ["--data", "d", "--durability", "quorum"], ["--data", "d", "--durability", "memory"]])
+    arguments: [
+      ["--engine", "sqlite"], ["--engine", "memory", "--data", "d"], ["--durability", "node"],
+      ["--data", "d", "--durability", "quorum"], ["--data", "d", "--durability", "memory"],
+    ])
   func engineOptions(arguments: [String]) {
     #expect(throws: (any Error).self) { try EngineOptions.parse(arguments) }
   }

@@ -123,11 +123,16 @@ import Testing
       "CoordinationEngine", "Dispatch", "GRDB", "LocalEngine", "Synchronization", "TaskQueue", "FoundationEssentials",
       "Foundation", "Glibc", "Musl", "Darwin",
     ],
+    "TaskCommands": [
+      "ArgumentParser", "KubernetesClient", "KubernetesCore", "LocalEngine", "Logging", "SQLiteEngine",
+      "ServiceLifecycle", "TaskQueue", "TaskQueueServer", "UnixSignals", "CoordinationEngine", "Foundation",
+    ],
     "WorkloadTrace": [],
     "LocalMode": [
       "ArgumentParser", "KubernetesClient", "KubernetesConfiguration", "KubernetesCore", "KubernetesRuntime",
-      "KubernetesYAML", "LocalAPI", "LocalCluster", "Logging", "ProcessNode", "ServiceLifecycle", "Synchronization",
-      "TaskQueue", "TaskQueueServer", "UnixSignals", "WorkloadTrace", "FoundationEssentials", "Foundation", "Glibc",
+      "CoordinationEngine", "KubernetesYAML", "LocalAPI", "LocalCluster", "LocalEngine", "Logging", "ProcessNode",
+      "ServiceLifecycle", "Synchronization", "TaskCommands", "TaskQueue", "TaskQueueServer", "UnixSignals",
+      "WorkloadTrace", "FoundationEssentials", "Foundation", "Glibc",
       "Musl", "Darwin",
     ],
     "UserCommands": [
@@ -135,7 +140,7 @@ import Testing
       "ScalingDecision", "HPAReference", "KubernetesCore", "KubernetesYAML", "WorkerEmbedding", "YAML",
       "System", "SystemPackage", "FoundationEssentials", "Foundation", "Glibc", "Musl", "Darwin",
     ],
-    "swarmscale": ["ArgumentParser", "ControllerCommand", "LocalMode", "UserCommands"],
+    "swarmscale": ["ArgumentParser", "ControllerCommand", "LocalMode", "TaskCommands", "UserCommands"],
     "swarmscale-controller": ["ArgumentParser", "ControllerCommand"],
   ]
 
