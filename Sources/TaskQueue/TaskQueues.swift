@@ -101,7 +101,7 @@ package struct TaskQueues: Sendable {
   }
 
   /// A queue's name is a label's value and a part of ids: as the names of Kubernetes' objects, 63 characters at most.
-  private static func check(_ name: String) throws(TaskQueueError) {
+  package static func check(_ name: String) throws(TaskQueueError) {
     let bytes = Array(name.utf8)
     let isFine =
       (1...63).contains(bytes.count) && bytes.allSatisfy { isAlphanumeric($0) || $0 == 0x2D || $0 == 0x2E }

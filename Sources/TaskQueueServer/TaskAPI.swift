@@ -192,9 +192,11 @@ package struct TaskAPI: Sendable {
       try await engine.release(try Self.ticket(id, TaskAPIFields(body: body, known: ["epoch"])))
       return Answer(200, ["state": "ready"])
     case "retry":
+      _ = try TaskAPIFields(body: body, known: [])
       try await engine.retry(id)
       return Answer(200, ["state": "ready"])
     case "discard":
+      _ = try TaskAPIFields(body: body, known: [])
       try await engine.discard(id)
       return Answer(200, ["state": "discarded"])
     default: throw Self.noPath(path)
@@ -239,13 +241,13 @@ package struct TaskAPI: Sendable {
   }
 
   private func deadLetters(_ query: [String: String]) async throws -> Answer {
-    guard let queue = query["queue"] else { throw TaskAPIError.invalid("queue is missing: /v1/tasks/dead?queue=NAME") }
+    let queue = try Self.queue(query, "/v1/tasks/dead?queue=NAME")
     let letters = try await engine.deadLetters(of: queue, maximum: try Self.limit(query))
     return Answer(200, ["tasks": .array(try letters.map { try Self.json($0.id, $0.record) })])
   }
 
   private func list(_ query: [String: String]) async throws -> Answer {
-    guard let queue = query["queue"] else { throw TaskAPIError.invalid("queue is missing: /v1/tasks?queue=NAME") }
+    let queue = try Self.queue(query, "/v1/tasks?queue=NAME")
     var list = TaskListQuery(queue: queue, maximum: try Self.limit(query))
     if let name = query["state"] {
       guard let state = TaskState.Name(rawValue: name) else {
@@ -263,6 +265,12 @@ package struct TaskAPI: Sendable {
     return Answer(200, ["tasks": .array(try found.map { try Self.json($0.id, $0.record) })])
   }
 
+  private static func queue(_ query: [String: String], _ example: String) throws -> String {
+    guard let queue = query["queue"] else { throw TaskAPIError.invalid("queue is missing: \(example)") }
+    try TaskQueues.check(queue)
+    return queue
+  }
+
   private static func limit(_ query: [String: String]) throws(TaskAPIError) -> Int {
     let limit = query["limit"].map { Int($0) ?? 0 } ?? 100
     guard (1...1_000).contains(limit) else { throw .invalid("limit: 1 to 1000") }
@@ -271,6 +279,7 @@ package struct TaskAPI: Sendable {
 
   private func statistics(_ query: [String: String]) async throws -> Answer {
     if let queue = query["queue"] {
+      try TaskQueues.check(queue)
       guard let statistics = try await engine.statistics(of: queue)[queue] else {
         throw TaskQueueError.unknownTask(queue)
       }

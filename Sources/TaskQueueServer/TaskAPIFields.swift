@@ -56,7 +56,9 @@ struct TaskAPIFields {
       throw .invalid("\(place.isEmpty ? "the body" : String(place.dropLast())): a JSON object is needed, such as {}")
     }
     if let unknown = members.keys.filter({ !known.contains($0) }).min() {
-      throw .invalid("\(place)\(unknown): there is no such field; there are \(known.joined(separator: ", "))")
+      throw .invalid(
+        "\(place)\(unknown): there is no such field; there \(known.isEmpty ? "are none: send {}" : "are \(known.joined(separator: ", "))")"
+      )
     }
     self.members = members
     self.place = place
