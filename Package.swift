@@ -348,11 +348,7 @@ let package = Package(
     .executableTarget(
       name: "example-local-worker",
       dependencies: [
-        "SwarmCoordination",
-        .product(name: "AsyncHTTPClient", package: "async-http-client"),
-        .product(name: "NIOCore", package: "swift-nio"),
-        .product(name: "NIOHTTP1", package: "swift-nio"),
-        .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+        "SwarmCoordination", .product(name: "UnixSignals", package: "swift-service-lifecycle"),
       ],
       path: "examples/local-worker"),
 
@@ -492,6 +488,15 @@ let package = Package(
     .testTarget(
       name: "TaskQueueServerTests",
       dependencies: ["KubernetesCore", "LocalEngine", "TaskQueue", "TaskQueueServer", "TestSupport"]),
+    .testTarget(
+      name: "TaskClientTests",
+      dependencies: [
+        "KubernetesCore", "KubernetesRuntime", "Observability", "RateBudget", "SidecarServer", "SwarmCoordination",
+        "LocalEngine", "TaskQueue", "TaskQueueServer",
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "NIOHTTP1", package: "swift-nio"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+      ]),
     .testTarget(name: "WorkloadTraceTests", dependencies: ["WorkloadTrace"]),
     .testTarget(name: "LocalAPITests", dependencies: ["KubernetesCore", "KubernetesYAML", "LocalAPI"]),
     .testTarget(

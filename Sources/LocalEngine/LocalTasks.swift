@@ -183,6 +183,9 @@ extension LocalEngine {
   /// The engine's time.
   var now: Duration { shared.withLock { $0.base } + clock.now }
 
+  /// How many claims of a queue wait for tasks.
+  package func waiting(in queue: String) -> Int { shared.withLock { $0.waiters[queue]?.count ?? 0 } }
+
   /// Whether a claim may wait.
   var mayWait: Bool { shared.withLock { !$0.isEnding && !$0.isClosed } }
 

@@ -250,12 +250,14 @@ extension Decision {
     }
   }
 
-  /// Takes `count` for the metric's proposal, unless the number collapsed and nothing has confirmed it yet.
+  /// Takes `count` for the metric's proposal, unless the number collapsed and nothing has confirmed it yet: what the number from
+  /// before the fall asked for stands until then. That may be less than there is, and then isn't taken for new demand: a queue that
+  /// goes to and fro between two tasks and none would otherwise hold its fleet for ever.
   private mutating func propose(
     _ spec: DecisionSpec, _ count: Int, _ index: Int, _ milli: Int64, at: Milliseconds, _ proposal: inout Proposal
   ) {
     guard let last = state.metrics[index].lastMilli, milli < last.subtractingSaturated(milli) else {
-      if state.metrics[index].lastMilli != milli { state.metrics[index].lastMilli = milli }
+      believe(milli, count, index)
       if state.metrics[index].collapses != 0 { forgetCollapse(index) }
       proposal.outcome = .wants(count)
       return
@@ -269,15 +271,21 @@ extension Decision {
     let needed = max(spec.limits.collapseConfirmations, 0).addingSaturated(1)
     let missing = needed - state.metrics[index].collapses
     if missing > 0 {
-      proposal.outcome = .wants(max(count, current))
-      if count < current {
+      let held = max(count, min(current, state.metrics[index].lastWanted ?? current))
+      proposal.outcome = .wants(held)
+      if count < held {
         reasons.append(.collapseUnconfirmed(metric: index, lastMilli: last, nowMilli: milli, missing: missing))
       }
       return
     }
-    state.metrics[index].lastMilli = milli
+    believe(milli, count, index)
     forgetCollapse(index)
     proposal.outcome = .wants(count)
+  }
+
+  private mutating func believe(_ milli: Int64, _ count: Int, _ index: Int) {
+    if state.metrics[index].lastMilli != milli { state.metrics[index].lastMilli = milli }
+    if state.metrics[index].lastWanted != count { state.metrics[index].lastWanted = count }
   }
 
   private mutating func forgetCollapse(_ index: Int) {

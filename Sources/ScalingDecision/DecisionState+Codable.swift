@@ -67,6 +67,7 @@ extension MetricMemory: Codable {
     case key = "k"
     case failures = "f"
     case lastMilli = "l"
+    case lastWanted = "w"
     case collapses = "c"
     case collapseAt = "t"
   }
@@ -76,6 +77,7 @@ extension MetricMemory: Codable {
     self.init(key: try container.decode(String.self, forKey: .key))
     failures = max(try container.decodeIfPresent(Int.self, forKey: .failures) ?? 0, 0)
     lastMilli = try container.decodeIfPresent(Int64.self, forKey: .lastMilli).map { max($0, 0) }
+    lastWanted = try container.decodeIfPresent(Int.self, forKey: .lastWanted).map { max($0, 0) }
     collapses = min(max(try container.decodeIfPresent(Int.self, forKey: .collapses) ?? 0, 0), 1_000_000)
     collapseAt = try container.decodeIfPresent(Int64.self, forKey: .collapseAt)
   }
@@ -85,6 +87,7 @@ extension MetricMemory: Codable {
     try container.encode(key, forKey: .key)
     if failures != 0 { try container.encode(failures, forKey: .failures) }
     try container.encodeIfPresent(lastMilli, forKey: .lastMilli)
+    try container.encodeIfPresent(lastWanted, forKey: .lastWanted)
     if collapses != 0 { try container.encode(collapses, forKey: .collapses) }
     try container.encodeIfPresent(collapseAt, forKey: .collapseAt)
   }

@@ -49,6 +49,8 @@ package struct MetricMemory: Hashable, Sendable {
   package var failures: Int
   /// The last number that was believed, in thousandths; saturated.
   package var lastMilli: Int64?
+  /// How many workers that number asked for.
+  package var lastWanted: Int?
   /// How many different samples in a row showed a collapse.
   package var collapses: Int
   /// When the last sample that showed it was measured.
@@ -62,6 +64,7 @@ package struct MetricMemory: Hashable, Sendable {
     self.key = key
     failures = 0
     lastMilli = nil
+    lastWanted = nil
     collapses = 0
     collapseAt = nil
   }

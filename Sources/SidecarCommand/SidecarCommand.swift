@@ -34,6 +34,7 @@ package struct SidecarCommand: AsyncParsableCommand {
         ANTHROPIC_BASE_URL=http://127.0.0.1:8787 claude -p hello
         curl http://127.0.0.1:8787/metrics
         curl http://127.0.0.1:8787/v1/activity
+        curl -H 'content-type: application/json' -d '{"queue":"reviews"}' 'http://127.0.0.1:8787/v1/tasks/next?wait=20'
         curl -X POST 'http://127.0.0.1:8787/v1/drain?timeout=60'
 
       docs/sidecar.md says more.
@@ -95,6 +96,11 @@ package struct SidecarCommand: AsyncParsableCommand {
     help: ArgumentHelp(
       "Where the API is (default: $ANTHROPIC_UPSTREAM, else https://api.anthropic.com).", valueName: "url"))
   package var upstream: String?
+
+  @Option(
+    help: ArgumentHelp(
+      "The queue of tasks behind /v1/tasks (default: $SWARMSCALE_TASKS; without it there is none).", valueName: "url"))
+  package var tasks: String?
 
   @Option(help: ArgumentHelp("Address to listen on; port 0 takes a free one.", valueName: "host:port"))
   package var listen = "127.0.0.1:8787"
@@ -159,10 +165,16 @@ package struct SidecarCommand: AsyncParsableCommand {
         SidecarLog.write(event, to: logger)
       }, onActivity: { pool.noteActivity() })
     pool.follow { gateway.activity }
+    let relay = environment.tasks.map { address in
+      TaskRelay(
+        link: TaskQueueLink(address, clock: clock), pool: pool,
+        worker: environment.pod.isEmpty ? ProcessFacts.hostName() : environment.pod)
+    }
     do {
       let (host, port) = try address()
       var configuration = SidecarServer.Configuration(host: host, port: port)
       configuration.kubelet = try kubeletAddress()
+      configuration.tasks = relay
       let server = try await SidecarServer(
         configuration: configuration, gateway: gateway, pool: pool, clock: clock, metrics: metrics,
         logger: logger)
@@ -171,10 +183,12 @@ package struct SidecarCommand: AsyncParsableCommand {
       try await membership.run { try await serve(server, signals, clock, logger) }
     } catch {
       await client.shutDown()
+      await relay?.shutDown()
       logger.error("the sidecar ends", metadata: [LogKey.error: "\(error)", LogKey.address: "\(listen)"])
       throw ExitCode(69)
     }
     await client.shutDown()
+    await relay?.shutDown()
     logger.info("ended")
   }
 
@@ -230,7 +244,7 @@ package struct SidecarCommand: AsyncParsableCommand {
       Variable.autoscaler: autoscaler, Variable.kind: workerKind, Variable.tokenFile: tokenFile,
       Variable.authorityFile: caFile, Variable.serverName: coordinatorServerName,
       Variable.slots: slots.map(String.init),
-      Variable.upstream: upstream,
+      Variable.upstream: upstream, Variable.tasks: tasks,
     ]
     let environment = try SwarmEnvironment(
       reading: { name in (flags[name] ?? nil) ?? variable(name) }, fileExists: fileExists)

@@ -23,7 +23,16 @@ struct Exchange {
       return false
     }
     if let local = try await server.local(request) {
-      try await send(local, closing: isLast)
+      do {
+        guard channel.isActive || local.handedOut.isEmpty else { throw ChannelError.ioOnClosedChannel }
+        try await send(local, closing: isLast)
+      } catch {
+        // A task of its own: this one may be cancelled, because the client is gone.
+        if let tasks = server.configuration.tasks, !local.handedOut.isEmpty {
+          await Task { await tasks.takeBack(local.handedOut) }.value
+        }
+        throw error
+      }
       return !isLast
     }
     return try await forward()
@@ -50,6 +59,7 @@ struct Exchange {
     var headers = HTTPHeaders([
       ("content-type", answer.type), ("content-length", String(answer.text.utf8.count)),
     ])
+    if let seconds = answer.retryAfter { headers.add(name: "retry-after", value: String(seconds)) }
     if closing { headers.add(name: "connection", value: "close") }
     writer.write(HTTPResponseHead(version: request.head.version, status: answer.status, headers: headers))
     let hasBody = request.head.method != .HEAD && !answer.text.isEmpty

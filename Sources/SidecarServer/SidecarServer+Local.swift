@@ -12,6 +12,19 @@ struct LocalAnswer {
   var type = "text/plain; charset=utf-8"
   /// The body.
   var text: String
+  /// The header `retry-after`, in seconds.
+  var retryAfter: Int?
+  /// Tasks that this answer hands out: they are given back if it can't be delivered.
+  var handedOut: [TaskClaim] = []
+}
+
+extension LocalAnswer {
+  /// An answer of the task queue.
+  init(_ answer: TaskRelay.Answer) {
+    self.init(
+      status: .init(statusCode: answer.status), type: "application/json",
+      text: String(decoding: answer.body, as: UTF8.self), retryAfter: answer.retryAfter, handedOut: answer.handedOut)
+  }
 }
 
 extension SidecarServer {
@@ -27,8 +40,23 @@ extension SidecarServer {
       LocalAnswer(type: "text/plain; version=0.0.4; charset=utf-8", text: metrics.render(activity: gateway.activity))
     case "/v1/drain": try await drain(request)
     case "/v1/activity": activity(request)
+    case let path where path == "/v1/tasks" || path.hasPrefix("/v1/tasks/"): try await task(request)
     default: nil
     }
+  }
+
+  // MARK: Tasks
+
+  private func task(_ request: ReceivedRequest) async throws -> LocalAnswer {
+    guard let tasks = configuration.tasks else {
+      return LocalAnswer(
+        TaskRelay.error(
+          503, "no_task_queue", "there is no task queue: set SWARMSCALE_TASKS of the sidecar to its URL"))
+    }
+    let answer = try await tasks.respond(
+      method: request.head.method, target: request.head.uri,
+      body: request.body.map { Array($0.readableBytesView) } ?? [])
+    return LocalAnswer(answer)
   }
 
   /// Unready once the worker takes no work and has none: a ReplicaSet gives up unready pods first, before 1.22 by nothing else

@@ -27,6 +27,8 @@ package final class SidecarServer: Sendable {
     /// Where health, metrics and drain are served besides, for the kubelet, which asks at the pod's address; never the API.
     /// Nil: nowhere.
     package var kubelet: (host: String, port: Int)?
+    /// The queue of tasks behind `/v1/tasks`; nil: there is none.
+    package var tasks: TaskRelay?
 
     /// Makes a configuration; without arguments that of the design.
     package init(
@@ -113,11 +115,13 @@ package final class SidecarServer: Sendable {
 
   /// Serves until `stop` or until the task is cancelled; cancellation breaks off what is being answered.
   package func run() async throws {
-    guard let kubeletListener else { return try await accept(listener, forKubelet: false) }
     try await withThrowingTaskGroup(of: Void.self) { group in
-      group.addTask { try await self.accept(kubeletListener, forKubelet: true) }
-      group.addTask { try await self.accept(self.listener, forKubelet: false) }
-      try await group.waitForAll()
+      if let tasks = configuration.tasks { group.addTask { try await tasks.run() } }
+      defer { group.cancelAll() }
+      guard let kubeletListener else { return try await accept(listener, forKubelet: false) }
+      async let kubelet: Void = accept(kubeletListener, forKubelet: true)
+      try await accept(listener, forKubelet: false)
+      try await kubelet
     }
   }
 

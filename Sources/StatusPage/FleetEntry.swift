@@ -48,6 +48,8 @@ struct FleetEntry: Sendable {
   var isDryRun = false
   /// Whether something keeps it from being served.
   var isTroubled = false
+  /// Workers that our own writes took away.
+  var removed = 0
   /// Workers whose removal began while they had work.
   var removedBusy = 0
   /// Pieces of work that were in hand when their worker was gone.

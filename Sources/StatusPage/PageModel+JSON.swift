@@ -25,6 +25,7 @@ extension FleetEntry {
       json.member("limited", step?.limits ?? false)
       json.member("dryRun", isDryRun)
       json.member("troubled", isTroubled)
+      json.member("removed", removed)
       json.member("removedBusy", removedBusy)
       json.member("lostWork", lostWork)
       json.member("decision", decision == 0 ? nil : decisionID(decision))

@@ -285,6 +285,9 @@ extension FleetEntry {
     isTroubled = observation.trouble != nil
     removedBusy = observation.removedBusy
     lostWork = observation.lostWork
+    if observation.hasWritten, let plan = observation.plan, let write = plan.write, write < plan.currentReplicas {
+      removed += plan.currentReplicas - write
+    }
     if !observation.target.isEmpty, target != observation.target { target = observation.target }
     guard let plan = observation.plan else {
       last.at = observation.at.pageSeconds

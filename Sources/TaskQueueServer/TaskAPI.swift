@@ -25,6 +25,8 @@ package struct TaskAPI: Sendable {
     package var retryAfter: Int?
     /// Tasks that are handed out by this answer: release them if it can't be delivered.
     package var handedOut: [TaskTicket] = []
+    /// Whether it answers a claim that got nothing: it may wait for more.
+    var isEmpty = false
 
     init(_ status: Int, _ json: JSONValue) {
       self.status = status
@@ -136,6 +138,7 @@ package struct TaskAPI: Sendable {
     let claimed = try await engine.claim(request, wait: .seconds(wait))
     var answer = Answer(200, ["tasks": .array(try claimed.map(Self.json))])
     answer.handedOut = claimed.map(\.ticket)
+    answer.isEmpty = claimed.isEmpty
     return answer
   }
 

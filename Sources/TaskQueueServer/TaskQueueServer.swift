@@ -76,13 +76,44 @@ package struct TaskQueueServer: Service {
     }
     let query = Dictionary(
       request.uri.queryParameters.map { (String($0.key), String($0.value)) }, uniquingKeysWith: { first, _ in first })
-    let answer = try await api.respond(
-      method: request.method.rawValue, path: request.uri.path, query: query,
-      contentType: request.headers[.contentType] ?? "", body: body)
+    let respond: @Sendable (_ query: [String: String]) async throws -> TaskAPI.Answer = { [body] query in
+      try await api.respond(
+        method: request.method.rawValue, path: request.uri.path, query: query,
+        contentType: request.headers[.contentType] ?? "", body: body)
+    }
+    if let wait = query["wait"].flatMap({ Int($0) }), (1...TaskAPI.longestWait).contains(wait) {
+      let answer = try await respond(query.merging(["wait": "0"]) { $1 })
+      if answer.isEmpty { return try await longPoll(context.channel, api) { try await respond(query) } }
+      return response(answer) { await api.takeBack(answer.handedOut) }
+    }
+    let answer = try await respond(query)
     guard context.channel.isActive || answer.handedOut.isEmpty else {
       await api.takeBack(answer.handedOut)
       return response(TaskAPI.Answer(TaskAPIError(408, "timeout", "the client is gone")))
     }
+    return response(answer) { await api.takeBack(answer.handedOut) }
+  }
+
+  /// Waits with a request whose client may go away meanwhile: then it waits for nothing, and no task is handed out to nobody.
+  private static func longPoll(
+    _ channel: any Channel, _ api: TaskAPI, _ body: @escaping @Sendable () async throws -> TaskAPI.Answer
+  ) async throws -> Response {
+    let (ends, end) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
+    let watcher = InputCloseWatcher { end.yield() }
+    try await channel.pipeline.addHandler(watcher, position: .first)
+    let answer = try await withThrowingTaskGroup(of: TaskAPI.Answer?.self) { group in
+      group.addTask { try await body() }
+      group.addTask {
+        for await _ in ends { break }
+        return nil
+      }
+      let first = try await group.next() ?? nil
+      group.cancelAll()
+      return first
+    }
+    // Gone with its connection, it needn't be removed.
+    try? await channel.pipeline.removeHandler(watcher)
+    guard let answer else { return response(TaskAPI.Answer(TaskAPIError(408, "timeout", "the client is gone"))) }
     return response(answer) { await api.takeBack(answer.handedOut) }
   }
 
@@ -106,5 +137,26 @@ package struct TaskQueueServer: Service {
           throw error
         }
       })
+  }
+}
+
+/// Tells when the client has closed its side of the connection, which the server keeps open for the answer otherwise.
+private final class InputCloseWatcher: ChannelInboundHandler, RemovableChannelHandler, Sendable {
+  typealias InboundIn = NIOAny
+
+  private let onClose: @Sendable () -> Void
+
+  init(onClose: @escaping @Sendable () -> Void) {
+    self.onClose = onClose
+  }
+
+  func userInboundEventTriggered(context: ChannelHandlerContext, event: Any) {
+    if case .inputClosed? = event as? ChannelEvent { onClose() }
+    context.fireUserInboundEventTriggered(event)
+  }
+
+  func channelInactive(context: ChannelHandlerContext) {
+    onClose()
+    context.fireChannelInactive()
   }
 }

@@ -115,6 +115,41 @@ def it_loads_and_moves_by_itself(bench: Bench):
 
 
 @case
+def it_says_what_became_of_removed_workers(bench: Bench):
+    line = "#workers-outcome"
+    with bench.served("--pace", "60000") as served, bench.page(served.url) as page:
+        ready(page)
+        expect(page.locator(line)).to_have_attribute("data-tone", "good")
+        fleet = page.evaluate("fetch('/api/v1/fleets').then((answer) => answer.json()).then((data) => data.fleets[0])")
+        assert fleet["removed"] > 0 and fleet["removedBusy"] == fleet["lostWork"] == 0, fleet
+        expect(page.locator(line)).to_have_text(f"{fleet['removed']} workers removed by scale-downs, no task lost.")
+    with bench.served("--scene", "losses", "--pace", "60000") as served, bench.page(served.url) as page:
+        ready(page)
+        expect(page.locator(line)).to_have_attribute("data-tone", "bad")
+        expect(page.locator(line)).to_have_text(re.compile(
+            r"^\d+ workers removed by scale-downs, \d+ tasks lost with their workers; \d+ workers left while busy\.$"))
+        accessible(page, "losses")
+        bench.shot(page, "losses", full_page=True)
+    # Where no worker reports nobody knows what was lost, and the page claims nothing.
+    with bench.served("--scene", "alone", "--pace", "60000") as served, bench.page(served.url) as page:
+        ready(page)
+        expect(page.locator(line)).to_have_text(re.compile(r"^\d+ workers removed by scale-downs\.$"))
+
+
+@case
+def a_worker_shows_its_drain(bench: Bench):
+    # Here the load falls, and one worker has drained that the next decision removes.
+    with bench.served("--phase", "47", "--pace", "60000") as served, bench.page(served.url) as page:
+        ready(page)
+        first = page.locator("#worker-rows tr").first
+        expect(first.locator(".tag")).to_have_text("drained")
+        expect(first.locator("td").first).to_contain_text("0 / 3")
+        expect(page.locator("#workers-sum")).to_contain_text("1 draining")
+        accessible(page, "draining")
+        bench.shot(page, "draining", full_page=True)
+
+
+@case
 def a_decision_opens_and_can_be_linked_to(bench: Bench):
     with bench.served("--pace", "60000") as served, bench.page(served.url) as page:
         ready(page)

@@ -282,6 +282,20 @@ struct EdgeTests {
     #expect(try writes([60, 20, 20, 20, 9]) == [20])
   }
 
+  @Test("A number that goes to and fro below what there is doesn't hold the count", arguments: [false, true])
+  func flicker(restarts: Bool) throws {
+    var spec = DecisionSpec.plain([.external()])
+    spec.behavior.scaleDown.stabilizationWindow = .seconds(60)
+    var scene = Scene(spec, replicas: 20)
+    scene.restarts = restarts
+    for value in [2, 0, 2, 0, 0, 2] { try scene.step([.asking(value)]) }
+    #expect(scene.writes == [5])
+    // The fall itself still waits to be confirmed, however little the number asked for before.
+    var fall = Scene(.plain([.external()]), replicas: 20)
+    for value in [12, 0] { try fall.step([.asking(value)]) }
+    #expect(fall.writes == [12])
+  }
+
   @Test("Of samples of several moments the newest tells whether a collapse was seen again")
   func newestSample() throws {
     var scene = Scene(.plain([.cpuBand]), replicas: 20)

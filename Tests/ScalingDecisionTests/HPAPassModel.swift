@@ -44,6 +44,7 @@ enum PassReason: Hashable, Sendable, CaseIterable, CustomStringConvertible {
 struct HPAPassModel {
   private struct Memory {
     var lastMilli: Int64?
+    var lastWanted: Int?
     var collapses = 0
     var collapseAt: Milliseconds?
   }
@@ -174,7 +175,7 @@ struct HPAPassModel {
       return model.count.map { max($0, 0) }
     }
     guard let last = memories[index].lastMilli, observed.milli < last.subtractingSaturated(observed.milli) else {
-      memories[index] = Memory(lastMilli: observed.milli)
+      memories[index] = Memory(lastMilli: observed.milli, lastWanted: count)
       return count
     }
     let at = now + milliseconds(observed.at)
@@ -182,8 +183,10 @@ struct HPAPassModel {
       memories[index].collapses += 1
       memories[index].collapseAt = at
     }
-    guard memories[index].collapses > 2 else { return max(count, step.spec_replicas) }
-    memories[index] = Memory(lastMilli: observed.milli)
+    guard memories[index].collapses > 2 else {
+      return max(count, min(step.spec_replicas, memories[index].lastWanted ?? step.spec_replicas))
+    }
+    memories[index] = Memory(lastMilli: observed.milli, lastWanted: count)
     return count
   }
 

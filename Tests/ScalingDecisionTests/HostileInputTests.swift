@@ -132,6 +132,7 @@ struct HostileInputTests {
         var memory = MetricMemory(key: "m\(index)")
         memory.failures = count()
         memory.lastMilli = number()
+        memory.lastWanted = count()
         memory.collapses = Int.random(in: 0...1_000_000, using: &random)
         memory.collapseAt = number()
         return memory

@@ -112,6 +112,44 @@ struct PropertyTests {
     }
   }
 
+  @Test("An unconfirmed collapse holds what the last believed number asked for; nothing else depends on that")
+  func collapsesHoldTheLastDemand() throws {
+    var held = 0
+    for seed in UInt64(1)...200 {
+      var random = Seeded(seed)
+      func below(_ limit: Int) -> Int { Int.random(in: 0...Int.random(in: 0...limit, using: &random), using: &random) }
+      var scene = Scene(.plain([.external(), .backlog], min: 0), replicas: 1 + below(40))
+      scene.spec.behavior.scaleDown.stabilizationWindow = .seconds(below(60))
+      var believed: [Int?] = [nil, nil]
+      for step in 0..<30 {
+        let readings: [MetricReading] = [.asking(below(40)), .backlog(.init(queued: Int64(below(160)), inFlight: 0))]
+        let current = scene.replicas
+        // What each number asks for by itself, and what is decided by who doesn't remember what the last one asked for.
+        let counts = decideOnce(scene.spec, replicas: current, readings).proposals.map(\.replicas)
+        var forgetful = scene
+        for index in forgetful.state.metrics.indices { forgetful.state.metrics[index].lastWanted = nil }
+        let whole = try forgetful.step(readings)
+        let plan = try scene.step(readings)
+        for index in plan.proposals.indices {
+          let isCollapse = plan.state.metrics[index].collapses > 0
+          let hold = isCollapse ? min(current, try #require(believed[index])) : 0
+          #expect(
+            plan.proposals[index].replicas == max(try #require(counts[index]), hold), "seed \(seed), step \(step)")
+          if !isCollapse { believed[index] = counts[index] }
+        }
+        if plan.proposals == whole.proposals {
+          #expect(
+            plan.desiredReplicas == whole.desiredReplicas && plan.write == whole.write, "seed \(seed), step \(step)")
+        } else {
+          held += 1
+          #expect(plan.desiredReplicas <= whole.desiredReplicas, "seed \(seed), step \(step)")
+        }
+        guard current > 0 else { break }
+      }
+    }
+    #expect(held > 100, "\(held) steps held less than all workers")
+  }
+
   @Test("A restart at each step changes no decision", arguments: UInt64(1)...20)
   func restart(seed: UInt64) throws {
     let faults = try restartFaults(seed: seed, steps: 200)

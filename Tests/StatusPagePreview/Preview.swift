@@ -21,8 +21,8 @@ import UnixSignals
 
 /// Serves the real page with fleets that exist only here, for screenshots and for the tests of Tests/Page.
 ///
-///     StatusPagePreview [--port N] [--fleets N] [--pace MILLISECONDS] [--tick MILLISECONDS]
-///         [--scene demo|hostile|empty|standby|alone]
+///     StatusPagePreview [--port N] [--fleets N] [--pace MILLISECONDS] [--tick MILLISECONDS] [--phase STEPS]
+///         [--scene demo|hostile|losses|empty|standby|alone]
 ///
 /// It prints its port once it listens, and ends by SIGTERM.
 @main
@@ -33,6 +33,8 @@ enum Preview {
     /// How often the fleets decide; each time stands for 15 seconds of work.
     var pace = Duration.milliseconds(1000)
     var scene = "demo"
+    /// Where in its load's rise and fall, which take 160 steps, the first fleet began half an hour ago.
+    var phase = 108
     /// How often the page sends news.
     var tick = Duration.seconds(1)
   }
@@ -70,6 +72,7 @@ enum Preview {
       case "--fleets": options.fleets = Int(value) ?? 3
       case "--pace": options.pace = .milliseconds(Int(value) ?? 1000)
       case "--scene": options.scene = value
+      case "--phase": options.phase = Int(value) ?? 108
       case "--tick": options.tick = .milliseconds(Int(value) ?? 1000)
       default: break
       }
@@ -111,9 +114,10 @@ final class Feed: Service {
         fleets.append(
           PreviewFleet(
             key: key, seed: UInt64(index * 3 + 1), load: index == 0 ? 9 : 3 + index % 5,
-            phase: index == 0 ? 108 : index * 7))
+            phase: index == 0 ? options.phase : index * 7))
       }
     }
+    if options.scene == "losses" { for index in fleets.indices { fleets[index].isUnlucky = true } }
     state = Mutex(State(fleets: fleets))
   }
 

@@ -27,6 +27,10 @@ struct PreviewFleet {
   var state = DecisionState()
   var workers: [Worker] = []
   var queued = 0
+  /// Whether a worker goes down with its work now and then, as with its node.
+  var isUnlucky = false
+  /// Workers that left while they had work, and the pieces that went with them.
+  var lost = (workers: 0, work: 0)
   var steps: Int
   var random: SplitMix
 
@@ -70,6 +74,7 @@ struct PreviewFleet {
     steps += 1
     if workers.isEmpty { grow(to: spec.minReplicas, now) }
     letTimePass(now)
+    if isUnlucky, steps % 20 == 0, let worker = workers.first(where: { !$0.work.isEmpty }) { remove([worker.name]) }
     let before = state
     let input = self.input(now)
     let plan = ScalingDecision.decide(spec, state, input)
@@ -84,11 +89,12 @@ struct PreviewFleet {
     let count = workers.count
     if let write = plan.write { write > count ? grow(to: write, now) : shrink(to: write, plan.victims) }
     let reasons = plan.reasons.map { String(describing: $0).prefix { $0 != "(" } }.joined(separator: " ")
-    page.observe(
-      PageModel.Observation(
-        key: key, at: now, target: "Deployment/\(key.name)", plan: plan, ready: count, inFlight: inFlight,
-        hasWritten: plan.write != nil, signature: "\(plan.bindingStep) \(reasons)".hashValue)
-    ) { withWorkers in
+    var observation = PageModel.Observation(
+      key: key, at: now, target: "Deployment/\(key.name)", plan: plan, ready: count, inFlight: inFlight,
+      hasWritten: plan.write != nil, signature: "\(plan.bindingStep) \(reasons)".hashValue)
+    observation.removedBusy = lost.workers
+    observation.lostWork = lost.work
+    page.observe(observation) { withWorkers in
       let record = DecisionRecord(
         program: "preview", namespace: key.namespace, name: key.name, spec: spec, stateBefore: before, input: input,
         plan: plan)
@@ -151,8 +157,16 @@ struct PreviewFleet {
   }
 
   private mutating func shrink(to count: Int, _ victims: [String]) {
-    workers.removeAll { victims.contains($0.name) }
-    while workers.count > count { workers.removeLast() }
+    remove(victims)
+    while workers.count > count, let last = workers.last { remove([last.name]) }
+  }
+
+  private mutating func remove(_ names: [String]) {
+    for worker in workers where names.contains(worker.name) && !worker.work.isEmpty {
+      lost.workers += 1
+      lost.work += worker.work.count
+    }
+    workers.removeAll { names.contains($0.name) }
   }
 
   private mutating func change(_ name: String, _ body: (inout Worker) -> Void) {

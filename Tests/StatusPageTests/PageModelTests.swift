@@ -90,6 +90,29 @@ enum Scene {
     #expect(model.decisions.entries.count == 1)
   }
 
+  @Test("Workers that our writes took away are counted, those of refused writes and of growth aren't")
+  func removed() throws {
+    var model = PageModel()
+    let key = Scene.key("reviewers")
+    func pass(_ count: Int, to write: Int?, hasWritten: Bool = true, seconds: Int) throws -> String {
+      let record = Scene.record(key, count: count, demand: count, at: start + .seconds(seconds))
+      var observation = Scene.observation(record, signature: seconds)
+      observation.plan?.write = write
+      observation.hasWritten = hasWritten
+      observation.removedBusy = 1
+      observation.lostWork = 2
+      model.note(observation, record: [])
+      var json = JSONText()
+      try #require(model.fleet(key)).write(to: &json) { _ in "" }
+      return String(decoding: json.bytes, as: UTF8.self)
+    }
+    #expect(try pass(10, to: 30, seconds: 0).contains("\"removed\":0,\"removedBusy\":1,\"lostWork\":2"))
+    #expect(try pass(10, to: 6, hasWritten: false, seconds: 60).contains("\"removed\":0,"))
+    #expect(try pass(10, to: 6, seconds: 120).contains("\"removed\":4,"))
+    #expect(try pass(6, to: nil, hasWritten: false, seconds: 150).contains("\"removed\":4,"))
+    #expect(try pass(6, to: 5, seconds: 180).contains("\"removed\":5,"))
+  }
+
   @Test("A trouble stands in the list once, and the fleet shows it until it is over")
   func trouble() {
     var model = PageModel()

@@ -6,18 +6,19 @@ import UnixSignals
 /// that the fleet shares. It needs no sidecar. examples/local/fleet-swift.yaml runs a fleet of it.
 @main struct LocalWorker {
   static func main() async throws {
-    let queue = try TaskQueueClient(environment: ProcessInfo.processInfo.environment)
+    let queue = ProcessInfo.processInfo.environment["QUEUE"] ?? "reviewers"
     try await Swarm.join { swarm in
       try await withThrowingTaskGroup(of: Void.self) { group in
         group.addTask {
-          // What was begun is finished; the long poll is given up, and the queue takes back what it may have handed out.
+          // What was begun is finished; what was handed out and not begun goes back to the queue.
           for await _ in await UnixSignalsSequence(trapping: .sigterm) { return try await swarm.agents.drain() }
         }
-        try await swarm.agents.work(taking: { try await queue.next() }) { task in
-          try await queue.work(on: task) { payload in
-            let answer = try await swarm.claude.messages(JSONEncoder().encode(Question(payload)))
-            return try JSONDecoder().decode(Answer.self, from: Data(answer.body)).usage.output_tokens
-          }
+        try await swarm.tasks(queue).work { task in
+          let payload = try JSONDecoder().decode(Payload.self, from: Data(task.payload))
+          let answer = try await swarm.claude.messages(JSONEncoder().encode(Question(payload)))
+          let tokens = try JSONDecoder().decode(Answer.self, from: Data(answer.body)).usage.output_tokens
+          print("done", task.id, tokens)
+          return Array(#"{"outputTokens":\#(tokens)}"#.utf8)
         }
         group.cancelAll()
       }

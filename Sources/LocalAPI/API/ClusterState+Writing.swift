@@ -51,8 +51,8 @@ extension ClusterState {
     guard call.bodyType != "application/vnd.kubernetes.protobuf" else {
       throw APIFailure(
         415, "UnsupportedMediaType",
-        "the local cluster reads JSON and no protobuf, which this command sends; use kubectl apply -f or kubectl create -f "
-          + "with a manifest instead (add --dry-run=client -o yaml to get one)")
+        "the local cluster reads JSON and no protobuf, which this command sends; to create an object this way end the command "
+          + "with: --dry-run=client -o yaml | kubectl apply -f -")
     }
     guard ["application/json", "", "*/*", "text/plain"].contains(call.bodyType) else {
       throw .unsupportedMediaType(["application/json"])

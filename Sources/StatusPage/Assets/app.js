@@ -725,8 +725,32 @@ function workersOfRecord(input) {
 
 // MARK: Workers
 
+/** What became of the workers that are gone, since this controller leads; null: nobody went. */
+function outcome(fleet, reports) {
+  const { removed, removedBusy, lostWork } = fleet;
+  if (removed === 0 && removedBusy === 0 && lostWork === 0) return null;
+  const gone = removed > 0 ? `${count(removed, "worker")} removed by scale-downs` : "No scale-down";
+  // Without reports nobody knows what a worker had in hand.
+  if (!reports && removedBusy === 0 && lostWork === 0) return { text: `${gone}.`, tone: "" };
+  const lost = lostWork > 0 ? `${count(lostWork, "task")} lost with ${lostWork === 1 ? "its worker" : "their workers"}` : "no task lost";
+  const busy = removedBusy === 0 ? "" : `; ${count(removedBusy, "worker")} left while busy`;
+  return { text: `${gone}, ${lost}${busy}.`, tone: lostWork > 0 ? "bad" : removedBusy > 0 ? "warn" : "good" };
+}
+
+function renderOutcome() {
+  const { workers } = state;
+  const words = outcome(state.fleets.get(state.chosen), Boolean(workers) && workers.total > 0);
+  const line = $("workers-outcome");
+  line.hidden = words === null;
+  if (!words) return;
+  setText($("workers-outcome-text"), words.text);
+  line.dataset.tone = words.tone;
+  line.title = "Counted since this controller leads";
+}
+
 function renderWorkers() {
   const { workers } = state;
+  renderOutcome();
   const none = !workers || workers.total === 0;
   $("workers-box").hidden = none;
   $("workers-none").hidden = !none;

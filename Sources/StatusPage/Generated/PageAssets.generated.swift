@@ -4,7 +4,7 @@
 extension PageAssets {
   /// `app.js`.
   static let app = Asset(
-    type: "text/javascript; charset=utf-8", tag: "11aaa3ac7379cd05",
+    type: "text/javascript; charset=utf-8", tag: "680ac664b0bd441e",
     text: ###"""
 // The page of the controller. It reads a snapshot, follows the events, and draws; it changes nothing anywhere.
 // Names, words and messages come from outside: they become text nodes, never markup.
@@ -733,8 +733,32 @@ function workersOfRecord(input) {
 
 // MARK: Workers
 
+/** What became of the workers that are gone, since this controller leads; null: nobody went. */
+function outcome(fleet, reports) {
+  const { removed, removedBusy, lostWork } = fleet;
+  if (removed === 0 && removedBusy === 0 && lostWork === 0) return null;
+  const gone = removed > 0 ? `${count(removed, "worker")} removed by scale-downs` : "No scale-down";
+  // Without reports nobody knows what a worker had in hand.
+  if (!reports && removedBusy === 0 && lostWork === 0) return { text: `${gone}.`, tone: "" };
+  const lost = lostWork > 0 ? `${count(lostWork, "task")} lost with ${lostWork === 1 ? "its worker" : "their workers"}` : "no task lost";
+  const busy = removedBusy === 0 ? "" : `; ${count(removedBusy, "worker")} left while busy`;
+  return { text: `${gone}, ${lost}${busy}.`, tone: lostWork > 0 ? "bad" : removedBusy > 0 ? "warn" : "good" };
+}
+
+function renderOutcome() {
+  const { workers } = state;
+  const words = outcome(state.fleets.get(state.chosen), Boolean(workers) && workers.total > 0);
+  const line = $("workers-outcome");
+  line.hidden = words === null;
+  if (!words) return;
+  setText($("workers-outcome-text"), words.text);
+  line.dataset.tone = words.tone;
+  line.title = "Counted since this controller leads";
+}
+
 function renderWorkers() {
   const { workers } = state;
+  renderOutcome();
   const none = !workers || workers.total === 0;
   $("workers-box").hidden = none;
   $("workers-none").hidden = !none;
@@ -1018,7 +1042,7 @@ export function sparkline(box, all, key, { span, now, band, floor, label, kind }
 
   /// `index.html`.
   static let index = Asset(
-    type: "text/html; charset=utf-8", tag: "c6356a80faed4b0c",
+    type: "text/html; charset=utf-8", tag: "32cfcbe4ba1a8b9a",
     text: ###"""
 <!doctype html>
 <html lang="en">
@@ -1149,6 +1173,7 @@ YAML</pre>
             <h3 id="workers-title">Workers</h3>
             <p class="muted" id="workers-sum"></p>
           </div>
+          <p class="outcome" id="workers-outcome" hidden><span class="mark" aria-hidden="true"></span><span id="workers-outcome-text"></span></p>
           <div class="table-scroll" id="workers-box">
             <table class="workers">
               <caption class="visually-hidden">Workers with their slots, work in flight, age of the oldest work and drain state</caption>
@@ -1181,7 +1206,7 @@ YAML</pre>
 
   /// `style.css`.
   static let style = Asset(
-    type: "text/css; charset=utf-8", tag: "f5e2c6169ae40ff6",
+    type: "text/css; charset=utf-8", tag: "f0efa0f75124235e",
     text: ###"""
 :root {
   color-scheme: light dark;
@@ -1280,6 +1305,11 @@ th:first-child, td:first-child { padding-inline-start: 8px; }
 .range svg { flex: none; }
 .track { fill: var(--line); }
 .fill { fill: var(--current); }
+.outcome { display: flex; gap: 8px; align-items: baseline; margin-bottom: 10px; padding: 7px 12px; border-radius: 8px; background: var(--page); color: var(--muted); font-size: .875rem; }
+.outcome .mark { flex: none; width: 8px; height: 8px; border-radius: 50%; background: currentColor; }
+.outcome[data-tone="good"] { background: var(--good-soft); color: var(--good); }
+.outcome[data-tone="warn"] { background: var(--warn-soft); color: var(--warn); }
+.outcome[data-tone="bad"] { background: var(--bad-soft); color: var(--bad); }
 .tag { display: inline-block; overflow-wrap: normal; padding: 1px 9px; border-radius: 99px; font-size: .8rem; font-weight: 550; background: var(--page); border: 1px solid var(--line); color: var(--muted); white-space: nowrap; }
 .tag[data-tone="good"] { background: var(--good-soft); border-color: transparent; color: var(--good); }
 .tag[data-tone="warn"] { background: var(--warn-soft); border-color: transparent; color: var(--warn); }

@@ -254,6 +254,40 @@ public final class AgentPool: Sendable {
 
   // MARK: The sidecar's and the link's side
 
+  /// Fetches work that others do: all the while, and until the slots are given back, the pool isn't idle. `body` says how many
+  /// slots what it fetched takes.
+  ///
+  /// - Returns: what `body` gave, and the numbers of the slots: each is given back by `giveBack`.
+  package nonisolated(nonsending) func fetching<Result>(
+    _ body: () async throws -> (Result, slots: Int)
+  ) async throws -> (Result, slots: [UInt64]) {
+    core.withLock { $0.state.beginFetch() }
+    defer {
+      core.withLock { $0.state.endFetch() }
+      notify()
+    }
+    let (result, count) = try await body()
+    let now = clock.now
+    return (result, core.withLock { core in (0..<count).map { _ in core.state.take(now: now) } })
+  }
+
+  /// Whether work is being fetched.
+  package var isFetching: Bool { core.withLock { $0.state.isFetching } }
+
+  /// Gives back a slot of `fetching`.
+  package func giveBack(_ number: UInt64) { leave(number) }
+
+  /// Waits until a slot is free or the pool drains; says whether there is room.
+  package func untilRoomOrDraining() async throws -> Bool {
+    try await wait { $0.hasRoom || $0.isDraining }
+    return !isDraining
+  }
+
+  /// Waits until the pool takes work again, or is closed for good.
+  package func untilServing() async throws {
+    try await wait { !$0.isDraining || $0.isClosing }
+  }
+
   /// What the gateway of this worker does is work, too.
   package func follow(_ activity: @escaping @Sendable () -> ClaudeGateway.Activity) {
     traffic.withLock { $0 = activity }

@@ -105,6 +105,9 @@ package struct AgentPoolState: Sendable {
     fetches += 1
   }
 
+  /// Whether a task is being fetched.
+  package var isFetching: Bool { fetches > 0 }
+
   /// The fetch has ended; what it gave has a slot by now.
   package mutating func endFetch() { fetches = max(0, fetches - 1) }
 

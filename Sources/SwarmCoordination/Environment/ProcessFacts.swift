@@ -35,6 +35,13 @@ package enum ProcessFacts {
     return token.isEmpty ? nil : String(decoding: token, as: UTF8.self)
   }
 
+  /// The name of this machine or container; in a pod that of the pod.
+  package static func hostName() -> String {
+    var name = [CChar](repeating: 0, count: 256)
+    guard gethostname(&name, name.count - 1) == 0 else { return "worker" }
+    return String(decoding: name.prefix { $0 != 0 }.map(UInt8.init(bitPattern:)), as: UTF8.self)
+  }
+
   /// A name that no other process has had.
   package static func incarnation() -> String {
     String(UInt64.random(in: 1 << 60...UInt64.max), radix: 16)

@@ -27,6 +27,8 @@ package struct SwarmEnvironment: Hashable, Sendable {
     package static let slots = "SWARMSCALE_SLOTS"
     /// Where the API is.
     package static let upstream = "ANTHROPIC_UPSTREAM"
+    /// Where the queue of tasks is.
+    package static let tasks = "SWARMSCALE_TASKS"
   }
 
   /// Where the webhook mounts the projected token, whose audience is `swarmscale.dev`.
@@ -60,6 +62,8 @@ package struct SwarmEnvironment: Hashable, Sendable {
   package var slots: Int?
   /// Where the API is.
   package var upstream: UpstreamAddress
+  /// Where the queue of tasks is; nil: there is none.
+  package var tasks: UpstreamAddress?
 
   /// Reads the variables. An empty one counts as not set.
   ///
@@ -95,6 +99,9 @@ package struct SwarmEnvironment: Hashable, Sendable {
     serverName = value(Variable.serverName)
     slots = try Self.slots(value(Variable.slots))
     upstream = try UpstreamAddress(value(Variable.upstream) ?? Self.defaultUpstream)
+    if let text = value(Variable.tasks) {
+      tasks = try UpstreamAddress(text, variable: Variable.tasks, example: "http://127.0.0.1:8099")
+    }
   }
 
   private static func coordinator(_ text: String?) throws(SwarmConfigurationError) -> CoordinatorAddress? {

@@ -1,11 +1,12 @@
 import CoordinationProtocol
+import Logging
 import RateBudget
 
-/// A worker's membership in its fleet: agents in slots, and Claude within the budget that all workers share.
+/// A worker's membership in its fleet: agents in slots, Claude within the budget that all workers share, and tasks.
 ///
 ///     try await Swarm.join { swarm in
-///       try await swarm.agents.withSlot {
-///         let answer = try await swarm.claude.messages(body)
+///       try await swarm.tasks("reviews").work { task in
+///         try await swarm.claude.messages(task.payload).body
 ///       }
 ///     }
 ///
@@ -17,11 +18,31 @@ public final class Swarm: Sendable {
   /// The Claude API, within the budget.
   public let claude: Claude
   private let link: CoordinatorLink?
+  private let queue: TaskQueueLink?
+  private let worker: String
+  private let logger: Logger
 
-  private init(agents: AgentPool, claude: Claude, link: CoordinatorLink?) {
+  private init(
+    agents: AgentPool, claude: Claude, link: CoordinatorLink?, queue: TaskQueueLink?, worker: String, logger: Logger
+  ) {
     self.agents = agents
     self.claude = claude
     self.link = link
+    self.queue = queue
+    self.worker = worker
+    self.logger = logger
+  }
+
+  /// The queue of tasks with a name, at `SWARMSCALE_TASKS`.
+  ///
+  /// - Throws: `SwarmConfigurationError` when that isn't set.
+  public func tasks(_ name: String) throws(SwarmConfigurationError) -> SwarmTasks {
+    guard let queue else {
+      throw SwarmConfigurationError(
+        SwarmEnvironment.Variable.tasks, nil,
+        "isn't set; set it to the URL of the task queue, such as http://127.0.0.1:8099 (`swarmscale local` sets it)")
+    }
+    return SwarmTasks(queue: name, worker: worker, link: queue, agents: agents, logger: logger)
   }
 
   /// Whether the coordinator admits requests now; false: this worker's own share or learned limits do.
@@ -69,11 +90,15 @@ public final class Swarm: Sendable {
       configuration: .init(fleet: membership.fleet, client: membership.client, hold: configuration.hold),
       authority: membership.authority, client: client, clock: clock, onActivity: { pool.noteActivity() })
     pool.follow { gateway.activity }
+    let queue = environment.tasks.map { TaskQueueLink($0, clock: clock) }
     let swarm = Swarm(
-      agents: pool, claude: Claude(gateway: gateway, headers: configuration.headers), link: membership.link)
+      agents: pool, claude: Claude(gateway: gateway, headers: configuration.headers), link: membership.link,
+      queue: queue, worker: environment.pod.isEmpty ? ProcessFacts.hostName() : environment.pod,
+      logger: configuration.logger)
     let outcome: Swift.Result<Result, any Error>
     do { outcome = .success(try await membership.run { try await body(swarm) }) } catch { outcome = .failure(error) }
     await client.shutDown()
+    await queue?.shutDown()
     return try outcome.get()
   }
 }

@@ -13,14 +13,18 @@ package struct UpstreamAddress: Hashable, Sendable, CustomStringConvertible {
 
   /// Reads a URL.
   ///
-  /// - Throws: `SwarmConfigurationError` that names `ANTHROPIC_UPSTREAM`.
-  package init(_ text: String) throws(SwarmConfigurationError) {
-    guard let (isSecure, rest) = Self.scheme(of: text) else { throw Self.invalid(text) }
+  /// - Throws: `SwarmConfigurationError` that names `variable`.
+  package init(
+    _ text: String, variable: String = SwarmEnvironment.Variable.upstream,
+    example: String = SwarmEnvironment.defaultUpstream
+  ) throws(SwarmConfigurationError) {
+    let invalid = SwarmConfigurationError(variable, text, "a URL is needed, such as \(example)")
+    guard let (isSecure, rest) = Self.scheme(of: text) else { throw invalid }
     let place = rest.prefix { $0 != "/" }
     let path = rest[place.endIndex...]
     guard let (host, port) = Self.place(place), path.utf8.allSatisfy({ (0x21...0x7E).contains($0) }),
       !path.contains(where: { $0 == "?" || $0 == "#" })
-    else { throw Self.invalid(text) }
+    else { throw invalid }
     let usual = isSecure ? 443 : 80
     let name = host.contains(":") ? "[\(host)]" : host
     self.isSecure = isSecure
@@ -37,11 +41,6 @@ package struct UpstreamAddress: Hashable, Sendable, CustomStringConvertible {
   }
 
   package var description: String { "\(isSecure ? "https" : "http")://\(authority)\(path)" }
-
-  private static func invalid(_ text: String) -> SwarmConfigurationError {
-    SwarmConfigurationError(
-      SwarmEnvironment.Variable.upstream, text, "a URL is needed, such as \(SwarmEnvironment.defaultUpstream)")
-  }
 
   private static func scheme(of text: String) -> (isSecure: Bool, rest: Substring)? {
     for (scheme, isSecure) in [("https://", true), ("http://", false)] where text.hasPrefix(scheme) {
