@@ -120,4 +120,54 @@ private final class Testbed {
     #expect(heard.twice.isEmpty, "results were committed twice: \(heard.twice)")
     #expect(heard.done.count <= tasks && kills > 3)
   }
+
+  #if os(Linux)
+    @Test(
+      "C13: after a loss of power the mode node has all that it acknowledged, and the mode process has a file that is whole",
+      arguments: [Durability.node, .process])
+    func powerLoss(durability: Durability) async throws {
+      let folder = try TemporaryFolder()
+      defer { folder.remove() }
+      let library = folder.path + "/powerloss.so"
+      try compile(library)
+      var heard = Acknowledged()
+      var lost = 0
+      for life in 0..<4 {
+        let data = "\(folder.path)/\(life)"
+        heard = Acknowledged()
+        let testbed = try Testbed(
+          [data, durability.name, "\(life)", "400"],
+          environment: ["LD_PRELOAD": library, "POWERLOSS_FOLDER": folder.path])
+        for line in testbed.hear(killAfter: 300 + 200 * life) { heard.hear(line) }
+        #expect(!heard.submitted.isEmpty && !heard.isAtEnd)
+        // What was written and not synced is gone.
+        for name in ["swarmscale.db", "swarmscale.db-wal"] {
+          try? FileManager.default.removeItem(atPath: "\(data)/\(name)")
+          try? FileManager.default.moveItem(atPath: "\(data)/\(name).synced", toPath: "\(data)/\(name)")
+        }
+        if durability == .node {
+          try await check(heard, data, durability, tasks: 400)
+        } else {
+          let engine = try await SQLiteEngine.open(.init(directory: data, durability: durability))
+          #expect(try await (engine.journal as? SQLiteJournal)?.integrityCheck() == ["ok"])
+          let submitted = try await engine.tasks.statistics(of: "q")["q"]?.submitted ?? 0
+          lost += max(0, heard.submitted.count - submitted)
+          await engine.close()
+        }
+      }
+      // Else the test couldn't tell the modes apart.
+      if durability == .process { #expect(lost > 0, "nothing was lost that wasn't synced") }
+    }
+
+    private func compile(_ library: String) throws {
+      let source = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+        .appendingPathComponent("SQLiteEngine/powerloss.c").path
+      let compiler = Process()
+      compiler.executableURL = URL(fileURLWithPath: "/usr/bin/env")
+      compiler.arguments = ["cc", "-shared", "-fPIC", "-O1", "-o", library, source]
+      try compiler.run()
+      compiler.waitUntilExit()
+      try #require(compiler.terminationStatus == 0, "cc can't compile powerloss.c")
+    }
+  #endif
 }

@@ -1,3 +1,4 @@
+import LocalEngine
 import Logging
 import NIOHTTP1
 import Observability
