@@ -90,7 +90,7 @@ package struct LocalCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Percent of the trace's requests that are made, such as 10.", valueName: "percent"))
   package var scaleLoad = "100"
 
-  @OptionGroup package var engineOptions: EngineOptions
+  @OptionGroup var engineOptions: EngineOptions
 
   /// Makes the command.
   package init() {}
