@@ -104,11 +104,12 @@ package struct TaskQueue: Sendable {
     guard task.payload.count <= limits.payloadBytes else {
       throw .tooLarge(what: "payload", bytes: task.payload.count, limit: limits.payloadBytes)
     }
-    if let key = task.key, !(1...limits.nameCharacters).contains(key.name.utf8.count) {
-      throw .invalid("key: 1 to \(limits.nameCharacters) bytes, not \(key.name.utf8.count)")
+    if let key = task.key, !(1...limits.nameCharacters).contains(key.name.unicodeScalars.count) {
+      throw .invalid("key: 1 to \(limits.nameCharacters) characters, not \(key.name.unicodeScalars.count)")
     }
-    guard task.fairnessKey.utf8.count <= limits.nameCharacters else {
-      throw .invalid("fairnessKey: \(limits.nameCharacters) bytes at most, not \(task.fairnessKey.utf8.count)")
+    guard task.fairnessKey.unicodeScalars.count <= limits.nameCharacters else {
+      throw .invalid(
+        "fairnessKey: \(limits.nameCharacters) characters at most, not \(task.fairnessKey.unicodeScalars.count)")
     }
     if let cost = task.cost, !(1...limits.cost).contains(cost) {
       throw .invalid("cost: 1 to \(limits.cost), not \(cost)")
@@ -147,8 +148,8 @@ package struct TaskQueue: Sendable {
     worker: String, maximum: Int, lease: Duration?, room: LaneCounts? = nil, now: Duration
   ) throws(TaskQueueError) -> [ClaimedTask] {
     expire(now: now)
-    guard (1...limits.nameCharacters).contains(worker.utf8.count) else {
-      throw .invalid("worker: 1 to \(limits.nameCharacters) bytes, such as the pod's name")
+    guard (1...limits.nameCharacters).contains(worker.unicodeScalars.count) else {
+      throw .invalid("worker: 1 to \(limits.nameCharacters) characters, such as the pod's name")
     }
     guard (1...limits.claimTasks).contains(maximum) else {
       throw .invalid("max: 1 to \(limits.claimTasks), not \(maximum)")

@@ -23,6 +23,8 @@ package struct TaskAPI: Sendable {
     package var json: JSONValue
     /// Seconds for the header `retry-after`.
     package var retryAfter: Int?
+    /// The methods that the path has, for the header `allow`; empty: it isn't sent.
+    package var allow: [String] = []
     /// Tasks that are handed out by this answer: release them if it can't be delivered.
     package var handedOut: [TaskTicket] = []
     /// Whether it answers a claim that got nothing: it may wait for more.
@@ -37,6 +39,7 @@ package struct TaskAPI: Sendable {
       self.init(
         error.status, ["type": "error", "error": ["type": .string(error.type), "message": .string(error.message)]])
       retryAfter = error.retryAfter
+      allow = error.allow
     }
   }
 
@@ -47,6 +50,13 @@ package struct TaskAPI: Sendable {
     do {
       let parts = path.split(separator: "/", omittingEmptySubsequences: false).dropFirst().map(String.init)
       guard parts.count >= 2, parts[0] == "v1", parts[1] == "tasks", parts.count <= 4 else { throw Self.noPath(path) }
+      let allowed = Self.methods(parts)
+      guard allowed.contains(method) else {
+        throw TaskAPIError(
+          405, "method_not_allowed",
+          "\(method.prefix(20)) \(path.prefix(80)) is not served; docs/task-queue.md lists what is",
+          allow: allowed)
+      }
       if method == "POST" {
         // A web page can't send this type to another origin without asking first: no page may submit tasks.
         guard contentType.prefix(while: { $0 != ";" }).lowercased() == "application/json" else {
@@ -56,19 +66,25 @@ package struct TaskAPI: Sendable {
       switch (method, parts.count) {
       case ("POST", 2): return try await submit(body)
       case ("GET", 2): return try await list(query)
-      case ("POST", 3) where parts[2] == "next": return try await next(query, body)
+      case ("POST", 3): return try await next(query, body)
       case ("GET", 3) where parts[2] == "stats": return try await statistics(query)
       case ("GET", 3) where parts[2] == "dead": return try await deadLetters(query)
       case ("GET", 3): return try await show(try Self.id(parts[2]))
-      case ("POST", 4): return try await step(parts[3], try Self.id(parts[2]), body, path)
-      default:
-        throw TaskAPIError(
-          405, "method_not_allowed", "\(method) \(path) is not served; docs/task-queue.md lists what is")
+      default: return try await step(parts[3], try Self.id(parts[2]), body, path)
       }
     } catch let error as TaskAPIError {
       return Answer(error)
     } catch let error as TaskQueueError {
       return Answer(TaskAPIError(error))
+    }
+  }
+
+  /// The methods of a path below `/v1/tasks`, by its parts.
+  private static func methods(_ parts: [String]) -> [String] {
+    switch (parts.count, parts.last) {
+    case (2, _): ["GET", "POST"]
+    case (3, "next"), (4, _): ["POST"]
+    default: ["GET"]
     }
   }
 

@@ -7,12 +7,14 @@ struct TaskAPIError: Error {
   var type: String
   var message: String
   var retryAfter: Int?
+  var allow: [String]
 
-  init(_ status: Int, _ type: String, _ message: String, retryAfter: Int? = nil) {
+  init(_ status: Int, _ type: String, _ message: String, retryAfter: Int? = nil, allow: [String] = []) {
     self.status = status
     self.type = type
     self.message = message
     self.retryAfter = retryAfter
+    self.allow = allow
   }
 
   init(_ error: TaskQueueError) {
@@ -100,7 +102,8 @@ struct TaskAPIFields {
     case nil: return nil
     case .int(let seconds) where (0...31_536_000).contains(seconds): return .seconds(seconds)
     case .double(let seconds) where (0...31_536_000).contains(seconds):
-      return .milliseconds(Int64((seconds * 1_000).rounded()))
+      // Up, so that what is beyond a limit by however little stays beyond it.
+      return .nanoseconds(Int64((seconds * 1_000_000_000).rounded(.up)))
     default: throw .invalid("\(place)\(name): a number of seconds from 0 to a year is needed")
     }
   }

@@ -125,6 +125,7 @@ package struct TaskQueueServer: Service {
     text.append(UInt8(ascii: "\n"))
     var headers: HTTPFields = [.contentType: "application/json"]
     if let seconds = answer.retryAfter { headers[.retryAfter] = "\(seconds)" }
+    if !answer.allow.isEmpty { headers[.allow] = answer.allow.joined(separator: ", ") }
     let buffer = ByteBuffer(bytes: text)
     return Response(
       status: .init(code: answer.status), headers: headers,
