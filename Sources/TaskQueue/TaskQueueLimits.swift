@@ -53,7 +53,7 @@ package struct TaskRetryPolicy: Hashable, Sendable {
 
   /// The back-off after `attempt` attempts (from 1): a part of the longest one for that attempt, chosen by `jitter`, of which
   /// 0 is none and `UInt32.max` nearly all. Full jitter, so that what failed together doesn't come back together.
-  func delay(after attempt: Int, jitter: UInt32) -> Duration {
+  package func delay(after attempt: Int, jitter: UInt32) -> Duration {
     var longest = firstDelay
     for _ in 1..<max(attempt, 1) where longest < longestDelay { longest = longest * 2 }
     return min(longest, longestDelay) * Int64(jitter) / (Int64(UInt32.max) + 1)
