@@ -163,13 +163,15 @@ package final class LocalEngine: CoordinationEngine {
     if let failure = shared.failure { throw failure.error }
     var effects = Effects()
     let now = clock.now + shared.base
-    let before = queues.map { shared.core.queues.nextDeadline(of: $0) }
+    // Only where somebody waits for it.
+    let awaited = queues.filter { shared.waiters[$0] != nil }
+    let before = awaited.map { shared.core.queues.nextDeadline(of: $0) }
     let expiry = shared.core.expire(now: now)
     // A verb that is refused may have done what was due.
     let answer = Result { try body(&shared.core, now) }
     effects.messages = expiry.messages
     for queue in expiry.queues { effects.signals += shared.wakened(queue) }
-    for (queue, before) in zip(queues, before) where shared.waiters[queue] != nil {
+    for (queue, before) in zip(awaited, before) {
       let next = shared.core.queues.nextDeadline(of: queue)
       let isEarlier = next.map { next in before.map { next < $0 } ?? true } ?? false
       effects.signals += shared.wakened(queue, hasEarlierDeadline: isEarlier)
@@ -189,8 +191,7 @@ package final class LocalEngine: CoordinationEngine {
         effects.commits = true
       }
     }
-    let awaited = shared.sequence > shared.committed ? (shared.sequence, shared.generation) : nil
-    return (answer, awaited, effects)
+    return (answer, shared.sequence > shared.committed ? (shared.sequence, shared.generation) : nil, effects)
   }
 
   private func carryOut(_ effects: Effects) {

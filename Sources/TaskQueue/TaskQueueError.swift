@@ -31,7 +31,7 @@ package enum TaskQueueError: Error, Hashable, Sendable, CustomStringConvertible 
         + "\(retryAfter.components.seconds) s, or run more workers"
     case .unavailable(let text): text
     case .unknownTask(let id):
-      "there is no task \(id): it was done long ago, or the queue, which lives in memory, was started anew; don't send this again"
+      "there is no task \(id): it was done long ago, or is of another queue or an earlier run of it; don't send this again"
     case .staleTicket(let ticket, let epoch, let state):
       "epoch \(ticket.epoch) of task \(ticket.id) no longer holds (the task is \(state.rawValue), epoch \(epoch)): drop this "
         + "work; renew leases in time by /heartbeat"

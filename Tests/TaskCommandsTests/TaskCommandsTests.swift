@@ -92,7 +92,7 @@ private struct DirectTransport: APITransport {
     await #expect(
       throws: TaskCommandError(
         66,
-        "there is no task q-zz-1: it was done long ago, or the queue, which lives in memory, was started anew; don't send this again"
+        "there is no task q-zz-1: it was done long ago, or is of another queue or an earlier run of it; don't send this again"
       )
     ) {
       try await TasksShowCommand.parse(["q-zz-1"]).lines(client)
