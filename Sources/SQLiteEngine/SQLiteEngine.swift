@@ -120,6 +120,11 @@ package final class SQLiteJournal: EngineJournal {
       _ = try Int.fetchOne(db, sql: "PRAGMA max_page_count = \(max(64, configuration.maximumBytes / page))")
     }
     let isNew = !FileManager.default.fileExists(atPath: configuration.file)
+    if isNew {
+      // The log gets the same rights: payloads are nobody else's business, whatever the folder allows.
+      _ = FileManager.default.createFile(
+        atPath: configuration.file, contents: nil, attributes: [.posixPermissions: 0o600])
+    }
     let database = try DatabaseQueue(path: configuration.file, configuration: settings)
     let journal = SQLiteJournal(database, configuration)
     try SQLiteSchema.prepare(database, configuration.file)

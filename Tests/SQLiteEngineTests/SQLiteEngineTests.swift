@@ -44,10 +44,14 @@ import Testing
     }
   }
 
-  @Test("A second engine on the same files is told so, and the first goes on")
+  @Test("A second engine on the same files is told so, and the first goes on; nobody else can read them")
   func second() async throws {
     try await withFolder { folder in
       let first = try await SQLiteEngine.open(.init(directory: folder))
+      for name in ["swarmscale.db", "swarmscale.db-wal"] {
+        let rights = try FileManager.default.attributesOfItem(atPath: "\(folder)/\(name)")[.posixPermissions]
+        #expect(rights as? Int == 0o600, "\(name) can be read by others")
+      }
       let error = await #expect(throws: EngineError.self) { _ = try await SQLiteEngine.open(.init(directory: folder)) }
       #expect(error.map { "\($0)".contains("in use by another") } == true)
       try await first.state.put("a", [1])
