@@ -134,6 +134,7 @@ let package = Package(
         .product(name: "NIOPosix", package: "swift-nio"),
         .product(name: "NIOSSL", package: "swift-nio-ssl"),
         .product(name: "NIOTLS", package: "swift-nio"),
+        .product(name: "UnixSignals", package: "swift-service-lifecycle"),
       ]),
     .target(
       name: "SidecarServer",
@@ -420,6 +421,7 @@ let package = Package(
         "FleetCertificates", "FleetCoordination", "KubernetesClient", "KubernetesConfiguration", "KubernetesCore",
         "KubernetesRuntime", "KubernetesYAML", "Observability", "RateBudget", "ScalingAPI", "ScalingController",
         "ScalingDecision", "SwarmCoordination", "TestSupport", "UserCommands", "WorkerEmbedding",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
       ]),
@@ -558,8 +560,8 @@ let package = Package(
     .testTarget(
       name: "SidecarServerTests",
       dependencies: [
-        "MockClaude", "MockClaudeServer", "Observability", "RateBudget", "SidecarCommand", "SidecarServer",
-        "SwarmCoordination",
+        "CoordinationProtocol", "MockClaude", "MockClaudeServer", "Observability", "RateBudget", "SidecarCommand",
+        "SidecarServer", "SwarmCoordination",
         .product(name: "Logging", package: "swift-log"),
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "NIOHTTP1", package: "swift-nio"),

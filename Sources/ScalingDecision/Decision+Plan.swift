@@ -12,7 +12,8 @@ extension Decision {
     if writes, goal < current || census.isReporting {
       selection = VictimSelection(drain: spec.drain, now: input.now)
         .select(
-          input.workers, current: current, goal: goal, unseen: input.unseenWorkers, usage: usage(spec, input))
+          input.workers, current: current, goal: goal, unseen: input.unseenWorkers, usage: usage(spec, input),
+          lastWrite: state.lastWriteAt.map(Timestamp.init(milliseconds:)))
       explain(selection)
     }
     let next = goal > current ? goal : selection.replicas
@@ -47,7 +48,7 @@ extension Decision {
     if let exposure = selection.exposure { reasons.append(.workExposed(exposure)) }
     guard goal < selection.replicas else { return }
     step = .drain
-    if selection.awaitsRollout { reasons.append(.rolloutInProgress) }
+    if let rollout = selection.rollout { reasons.append(.rolloutInProgress(rollout)) }
     if selection.indistinct > 0 { reasons.append(.deletionCostIgnored(workers: selection.indistinct)) }
     reasons.append(.draining(busy: selection.busy, pending: selection.unconfirmed))
     if let shield = selection.shield { reasons.append(.shieldedByNotReady(worker: shield)) }

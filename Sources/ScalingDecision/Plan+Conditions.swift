@@ -141,8 +141,10 @@ extension Plan {
   private var draining: PlanCondition {
     for reason in reasons {
       switch reason {
-      case .rolloutInProgress:
+      case .rolloutInProgress(.advances):
         return condition(.draining, true, "RolloutInProgress", words(for: reason) ?? "")
+      case .rolloutInProgress(.stands):
+        return condition(.draining, true, "RolloutStands", words(for: reason) ?? "")
       case .deletionCostIgnored:
         return condition(.draining, true, "DeletionCostIgnored", words(for: reason) ?? "")
       case .draining:

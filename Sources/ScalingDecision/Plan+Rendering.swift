@@ -126,7 +126,10 @@ extension Plan {
     case .shieldedByNotReady(let worker):
       "\(worker) is busy and not ready, and Kubernetes would remove it before any ready worker"
     case .drainTimedOut(let worker): "\(worker) ran out of time to drain"
-    case .rolloutInProgress: "a rollout is under way, and removes whom it likes: waiting for its end"
+    case .rolloutInProgress(.advances): "a rollout is under way, and removes whom it likes: waiting for its end"
+    case .rolloutInProgress(.stands):
+      "a rollout has made no pod for \(VictimSelection.rolloutDeadline.components.seconds / 60) minutes: old and new workers go in "
+        + "proportion, as soon as enough of both have drained; finish it or take it back to be free of that"
     case .deletionCostIgnored(let workers):
       "\(workers) drained but still ready: this Kubernetes (before 1.22) removes unready pods first and can't tell ready ones "
         + "apart; give the sidecar's container a readiness probe on /readyz"

@@ -233,8 +233,8 @@ package enum Reason: Hashable, Sendable, Codable {
   case shieldedByNotReady(worker: String)
   /// A worker is removed although it has work: its drain has run out of time.
   case drainTimedOut(worker: String)
-  /// Pods of several ReplicaSets live: a write would be spread over them.
-  case rolloutInProgress
+  /// Pods of several ReplicaSets live: a write is spread over them.
+  case rolloutInProgress(VictimSelection.Rollout)
   /// Drained workers wait to become unready, since the API server's controllers don't heed deletion costs.
   case deletionCostIgnored(workers: Int)
   /// The shrink may hit work.

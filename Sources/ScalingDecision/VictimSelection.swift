@@ -30,10 +30,18 @@ package struct VictimSelection {
     package var timedOut: String?
     /// When the first drain runs out of time.
     package var until: Timestamp?
-    /// Whether nothing is removed because a rollout is under way.
-    package var awaitsRollout = false
+    /// The rollout that is under way; nil: none is.
+    package var rollout: Rollout?
     /// Whether work may be lost, and why.
     package var exposure: WorkExposure?
+  }
+
+  /// What a rollout means for a shrink.
+  package enum Rollout: String, Hashable, Sendable, Codable {
+    /// It makes and removes pods: nothing is removed besides.
+    case advances
+    /// It has made no pod for a while: old and new ones go in proportion, as far as enough of each can.
+    case stands
   }
 
   /// The deletion cost of workers that are to go.
@@ -100,8 +108,10 @@ package struct VictimSelection {
   /// - Parameters:
   ///   - unseen: how many workers report whose pods aren't known yet, so that they can't count as not yet born.
   ///   - usage: a measure of each worker's use by name, by which those go that report no work; empty: none.
+  ///   - lastWrite: when the count was last written by us; nil: never.
   package func select(
-    _ workers: [WorkerObservation], current: Int, goal: Int, unseen: Int = 0, usage: [String: Int64] = [:]
+    _ workers: [WorkerObservation], current: Int, goal: Int, unseen: Int = 0, usage: [String: Int64] = [:],
+    lastWrite: Timestamp? = nil
   ) -> Result {
     var result = Result(replicas: current)
     guard drain.strategy == .idleFirst else {
@@ -124,11 +134,7 @@ package struct VictimSelection {
       return result
     }
     if drain.removal == .ranked, isRollingOut(workers) {
-      // The rollout removes, and a write would be spread over all its sets: who goes isn't ours to say.
-      result.awaitsRollout = true
-      for candidate in candidates.dropFirst(surplus).prefix(max(current - goal, 0)) {
-        count(workers[candidate.index], candidate.standing, &result)
-      }
+      selectInRollout(workers, candidates, current: current, goal: goal, lastWrite: lastWrite, &result)
       return result
     }
     if drain.removal == .ordinal, candidates.allSatisfy({ $0.ordinal >= 0 }) {
@@ -212,17 +218,6 @@ package struct VictimSelection {
   /// Whether the worker may soon hold its order for over, and take work again.
   private func isExpiring(_ since: Timestamp) -> Bool { now >= since + drain.orderLifetime - Self.orderSlack / 2 }
 
-  /// Whether pods of several owners live: a Deployment replaces one ReplicaSet by another.
-  private func isRollingOut(_ workers: [WorkerObservation]) -> Bool {
-    var first: String?
-    for worker in workers where worker.isAlive {
-      guard let owner = worker.owner else { continue }
-      if let first, first != owner { return true }
-      first = owner
-    }
-    return false
-  }
-
   // MARK: Orders
 
   /// Takes the orders of `candidates` back, and the marks with them.
@@ -264,7 +259,7 @@ package struct VictimSelection {
     }
   }
 
-  private func count(_ worker: WorkerObservation, _ standing: Standing, _ result: inout Result) {
+  func count(_ worker: WorkerObservation, _ standing: Standing, _ result: inout Result) {
     guard !standing.isRemovable else { return }
     if worker.activity?.isBusy ?? true { result.busy += 1 } else { result.unconfirmed += 1 }
   }
@@ -272,7 +267,7 @@ package struct VictimSelection {
   // MARK: Victims
 
   /// The places of those who can go now: up to and including the first tier that somebody shields.
-  private func removablePlaces(
+  func removablePlaces(
     _ workers: [WorkerObservation], _ candidates: [Candidate], _ chosen: Int, _ surplus: Int, _ result: inout Result
   ) -> [Int] {
     guard drain.heedsDeletionCost else { return indistinctPlaces(workers, candidates, chosen, surplus, &result) }
@@ -327,7 +322,7 @@ package struct VictimSelection {
     return removable
   }
 
-  private func addVictims(
+  func addVictims(
     _ workers: [WorkerObservation], _ candidates: [Candidate], _ removable: [Int], _ result: inout Result
   ) {
     var isVictim = [Bool](repeating: false, count: candidates.count)

@@ -3,7 +3,6 @@ import NIOCore
 import NIOHTTP1
 import NIOPosix
 package import SwarmCoordination
-import Synchronization
 
 /// The Claude API on loopback, within the budget: a transparent proxy before a `ClaudeGateway`.
 ///
@@ -46,12 +45,6 @@ package final class SidecarServer: Sendable {
   /// The paths that the kubelet's listener has.
   static let kubeletPaths: Set<Substring> = ["/healthz", "/readyz", "/metrics", "/v1/drain"]
 
-  struct State {
-    /// Open connections, and whether each is answering a request.
-    var connections: [ObjectIdentifier: (channel: any Channel, isBusy: Bool)] = [:]
-    var isStopping = false
-  }
-
   /// How it works.
   package let configuration: Configuration
   /// The port that was bound.
@@ -61,9 +54,9 @@ package final class SidecarServer: Sendable {
   let clock: any CoordinationClock
   let metrics: SidecarMetrics
   let logger: Logger
-  let state = Mutex(State())
-  private let listener: NIOAsyncChannel<Connection, Never>
-  private let kubeletListener: NIOAsyncChannel<Connection, Never>?
+  private let connections = OpenConnections()
+  private let listener: NIOAsyncChannel<any Channel, Never>
+  private let kubeletListener: NIOAsyncChannel<any Channel, Never>?
   /// The port that was bound for the kubelet; nil: none.
   package let kubeletPort: Int?
 
@@ -78,14 +71,14 @@ package final class SidecarServer: Sendable {
     self.clock = clock
     self.metrics = metrics
     self.logger = logger
-    listener = try await Self.bind(configuration.host, configuration.port)
+    listener = try await Self.bind(configuration.host, configuration.port, connections)
     port = listener.channel.localAddress?.port ?? configuration.port
     guard let kubelet = configuration.kubelet else {
       (kubeletListener, kubeletPort) = (nil, nil)
       return
     }
     do {
-      let second = try await Self.bind(kubelet.host, kubelet.port)
+      let second = try await Self.bind(kubelet.host, kubelet.port, connections)
       (kubeletListener, kubeletPort) = (second, second.channel.localAddress?.port ?? kubelet.port)
     } catch {
       try? await listener.channel.close()
@@ -93,19 +86,25 @@ package final class SidecarServer: Sendable {
     }
   }
 
-  private static func bind(_ host: String, _ port: Int) async throws -> NIOAsyncChannel<Connection, Never> {
+  /// Connections come out as they are, and read nothing until somebody serves them: a wrapped one that nobody came to take,
+  /// because the server had just stopped, would end the process.
+  private static func bind(
+    _ host: String, _ port: Int, _ connections: OpenConnections
+  ) async throws -> NIOAsyncChannel<any Channel, Never> {
     try await ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
       .serverChannelOption(.backlog, value: 1024)
       .serverChannelOption(.socketOption(.so_reuseaddr), value: 1)
       .childChannelOption(.tcpOption(.tcp_nodelay), value: 1)
+      .childChannelOption(.autoRead, value: false)
       .bind(host: host, port: port) { channel in
         channel.eventLoop.makeCompletedFuture {
+          guard connections.add(channel) else { throw ChannelError.ioOnClosedChannel }
           // Requests are taken one by one, so that nobody needs to stop the connection while one is answered; and headers
           // come from a parser or from here.
           try channel.pipeline.syncOperations.configureHTTPServerPipeline(
             withPipeliningAssistance: false, withErrorHandling: true, withOutboundHeaderValidation: false)
           try channel.pipeline.syncOperations.addHandler(ResponsePartHandler())
-          return try Connection(wrappingChannelSynchronously: channel)
+          return channel
         }
       }
   }
@@ -115,6 +114,8 @@ package final class SidecarServer: Sendable {
 
   /// Serves until `stop` or until the task is cancelled; cancellation breaks off what is being answered.
   package func run() async throws {
+    // Whoever was accepted and isn't served any more.
+    defer { connections.closeAll() }
     try await withThrowingTaskGroup(of: Void.self) { group in
       if let tasks = configuration.tasks { group.addTask { try await tasks.run() } }
       defer { group.cancelAll() }
@@ -125,14 +126,14 @@ package final class SidecarServer: Sendable {
     }
   }
 
-  private func accept(_ listener: NIOAsyncChannel<Connection, Never>, forKubelet: Bool) async throws {
+  private func accept(_ listener: NIOAsyncChannel<any Channel, Never>, forKubelet: Bool) async throws {
     do {
-      try await listener.executeThenClose { connections in
+      try await listener.executeThenClose { channels in
         try await withThrowingDiscardingTaskGroup { group in
-          for try await connection in connections {
+          for try await channel in channels {
             // On the connection's own thread: each hop to another one and back costs more than all the work on a request.
-            group.addTask(executorPreference: EventLoopTaskExecutor(connection.channel.eventLoop)) {
-              await self.serve(connection, forKubelet: forKubelet)
+            group.addTask(executorPreference: EventLoopTaskExecutor(channel.eventLoop)) {
+              await self.serve(channel, forKubelet: forKubelet)
             }
           }
         }
@@ -142,24 +143,18 @@ package final class SidecarServer: Sendable {
 
   /// Takes no new connections, closes idle ones, and lets what is being answered finish: `run` then returns.
   package func stop() {
-    let idle = state.withLock { state -> [any Channel] in
-      state.isStopping = true
-      return state.connections.values.filter { !$0.isBusy }.map(\.channel)
-    }
     pool.close()
     listener.channel.close(mode: .all, promise: nil)
     kubeletListener?.channel.close(mode: .all, promise: nil)
-    for channel in idle { channel.close(mode: .all, promise: nil) }
+    connections.stop()
   }
 
   // MARK: Connections
 
   /// Serves the requests of a connection in turn. A client that goes away cancels what is being answered.
-  private func serve(_ connection: Connection, forKubelet: Bool) async {
-    let channel = connection.channel
-    let id = ObjectIdentifier(channel)
-    state.withLock { $0.connections[id] = (channel, false) }
-    defer { state.withLock { _ = $0.connections.removeValue(forKey: id) } }
+  private func serve(_ channel: any Channel, forKubelet: Bool) async {
+    // It may have been closed meanwhile.
+    guard let connection = try? await Self.wrap(channel) else { return channel.close(mode: .all, promise: nil) }
     let (closed, whenClosed) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
     channel.closeFuture.whenComplete { _ in whenClosed.finish() }
     await withTaskGroup(of: Void.self) { group in
@@ -172,9 +167,9 @@ package final class SidecarServer: Sendable {
           var requests = RequestReader(
             inbound: inbound.makeAsyncIterator(), channel: channel, limit: self.configuration.maximumBody)
           while let request = try await requests.next() {
-            guard self.markBusy(id, true) else { return }
+            guard self.connections.mark(channel, isBusy: true) else { return }
             guard try await self.answer(request, on: channel, forKubelet: forKubelet) else { return }
-            guard self.markBusy(id, false) else { return }
+            guard self.connections.mark(channel, isBusy: false) else { return }
           }
         }
       }
@@ -197,14 +192,16 @@ package final class SidecarServer: Sendable {
     return try await Exchange(server: self, channel: channel, request: local).answer()
   }
 
-  /// Notes whether a connection is answering; false when an idle one is to be closed.
-  private func markBusy(_ id: ObjectIdentifier, _ isBusy: Bool) -> Bool {
-    state.withLock { state in
-      state.connections[id]?.isBusy = isBusy
-      return isBusy || !state.isStopping
-    }
+  private static func wrap(_ channel: any Channel) async throws -> Connection {
+    try await channel.eventLoop.submit {
+      guard channel.isActive else { throw ChannelError.ioOnClosedChannel }
+      let connection = try Connection(wrappingChannelSynchronously: channel)
+      // A channel that has just closed has no options any more; whoever serves it sees that.
+      try? channel.syncOptions?.setOption(.autoRead, value: true)
+      return connection
+    }.get()
   }
 
   /// Whether the server wants connections to end.
-  var isStopping: Bool { state.withLock { $0.isStopping } }
+  var isStopping: Bool { connections.isStopping }
 }

@@ -1,3 +1,4 @@
+import ArgumentParser
 import FleetCoordination
 import KubernetesCore
 import KubernetesRuntime
@@ -5,6 +6,8 @@ import ScalingController
 import ScalingDecision
 import TestSupport
 import Testing
+
+@testable import UserCommands
 
 /// A scale-down from 30 to 10 with the real ReplicaSet controller, and the way of the HPA beside it. Work takes a tenth of
 /// 30 to 120 s. The pods are the test node's; what works in each is the library's own pool, with a link to the leader.
@@ -63,6 +66,47 @@ struct DrainControlPlaneTests {
     }
   }
 
+  /// What `swarmscale drain --status` says of the fleet, once nothing has changed while it looked; it must be what is so.
+  private static func status(_ namespace: TestNamespace) async throws -> DrainStatus? {
+    func truth() async throws -> (pods: Set<String>, fleet: JSONValue?) {
+      let base = "/apis/swarmscale.dev/v1alpha1/namespaces/\(namespace.name)/swarmautoscalers/drained"
+      let fleet = try KubernetesJSON.parse(Array(try await namespace.api.send(.get, base).utf8))["status"]
+      let text = try await namespace.api.send(
+        .get, "/api/v1/namespaces/\(namespace.name)/pods?labelSelector=app=drained")
+      let pods = try KubernetesJSON.parse(Array(text.utf8))["items"]?.arrayValue ?? []
+      return (
+        Set(
+          pods.map { pod in
+            let metadata = pod["metadata"]
+            let isReady = pod[path: ["status", "conditions"]]?.arrayValue?.contains {
+              $0["type"] == "Ready" && $0["status"] == "True"
+            }
+            let isMarked = metadata?["annotations"]?[Pod.deletionCostAnnotation] == "-1000"
+            let state =
+              metadata?["deletionTimestamp"] != nil
+              ? "terminating" : isMarked ? "marked" : isReady == true ? "ready" : "unready"
+            return "\(metadata?["name"]?.stringValue ?? "") \(state)"
+          }), fleet
+      )
+    }
+    let command = try DrainCommand.parse([
+      "--status", "drained", "-n", namespace.name, "--kubeconfig", namespace.state.kubeconfig,
+    ])
+    let before = try await truth()
+    let fleets = try await command.read()
+    let after = try await truth()
+    guard before.pods == after.pods, before.fleet == after.fleet else { return nil }
+    #expect(fleets.count == 1)
+    let fleet = try #require(fleets.first)
+    #expect(Set(fleet.pods.map { "\($0.name) \($0.state)" }) == before.pods)
+    #expect(fleet.replicas.map(Int64.init) == before.fleet?["currentReplicas"]?.intValue)
+    #expect(fleet.desired.map(Int64.init) == before.fleet?["desiredReplicas"]?.intValue)
+    let draining = before.fleet?["conditions"]?.arrayValue?.first { $0["type"] == "Draining" }
+    #expect(fleet.isDraining == (draining?["status"] == "True"))
+    #expect(!fleet.isDraining || fleet.message.hasSuffix(draining?["message"]?.stringValue ?? "-"))
+    return fleet
+  }
+
   private static func scaleDown(
     _ namespace: TestNamespace, _ first: TestController, _ second: TestController, _ drained: PoolWorkers,
     _ written: PoolWorkers
@@ -76,6 +120,12 @@ struct DrainControlPlaneTests {
       written.setDemand(10)
       try await setWork("drained", 10, namespace)
       try await namespace.setReplicas(of: "written", to: 10)
+      let during = try await eventually("a drain, in the words of swarmscale drain --status") {
+        try await status(namespace).flatMap { $0.isDraining ? $0 : nil }
+      }
+      #expect(during.desired == 10 && during.message.contains("busy workers drain"), "\(during)")
+      #expect(
+        DrainStatus.table([during]).contains { $0.hasPrefix("\(namespace.name)   drained") && $0.contains("True") })
       // The change of leaders comes when some are gone and others still drain.
       try await first.awaitPass("a first step down") { $0.hasWritten && ($0.plan?.write ?? 30) < 30 }
     }
@@ -85,6 +135,12 @@ struct DrainControlPlaneTests {
       try await second.awaitSettled("drained", at: 10, attempts: 2_000)
       _ = try await eventually("the pods to go") { drained.gone == 20 && written.gone == 20 ? true : nil }
       _ = try await eventually("nobody left to drain") { drained.draining == 0 ? true : nil }
+      let rest = try await eventually("a fleet at rest") {
+        try await status(namespace).flatMap { $0.isDraining ? nil : $0 }
+      }
+      #expect(
+        rest.replicas == 10 && rest.desired == 10 && rest.pods.count == 10
+          && rest.pods.allSatisfy { $0.state != "marked" })
     }
   }
 }

@@ -35,11 +35,14 @@ struct WebhookControlPlaneTests {
     var mode: Mutexed<String>
     /// Who scales a target; nil: an autoscaler `reviewers` scales every one.
     var lookup: Mutexed<(@Sendable (TargetIdentity) -> SwarmAutoscaler?)?>
+    /// What came of each review, in a word.
+    var outcomes: Mutexed<[String]>
 
-    func send(_ pod: JSONValue) async throws -> JSONValue {
+    /// What the API server makes of a pod in a namespace, the test's own if none is named.
+    func send(_ pod: JSONValue, in other: String? = nil) async throws -> JSONValue {
       let body = String(decoding: pod.text, as: UTF8.self)
       let text = try await namespace.api.send(
-        .post, "/api/v1/namespaces/\(namespace.name)/pods?dryRun=All", body)
+        .post, "/api/v1/namespaces/\(other ?? namespace.name)/pods?dryRun=All", body)
       return try KubernetesJSON.parse(Array(text.utf8))
     }
   }
@@ -51,6 +54,7 @@ struct WebhookControlPlaneTests {
       get { value.withLock { $0 } }
       set { value.withLock { $0 = newValue } }
     }
+    func add<Element>(_ element: Element) where Value == [Element] { value.withLock { $0.append(element) } }
   }
 
   private func withWebhook<Result: Sendable>(
@@ -68,6 +72,7 @@ struct WebhookControlPlaneTests {
         client: namespace.api.client, identity: identity, time: time, logger: logger)
       let mode = Mutexed("Sidecar")
       let lookup = Mutexed<(@Sendable (TargetIdentity) -> SwarmAutoscaler?)?>(nil)
+      let outcomes = Mutexed<[String]>([])
       let version = try #require(
         KubernetesVersion((try await namespace.api.client.serverVersion()).gitVersion))
       let webhook = AdmissionWebhook(
@@ -86,7 +91,9 @@ struct WebhookControlPlaneTests {
         maximumBody: AdmissionWebhook.maximumBody, logger: logger, onListening: { listening.yield($0) }
       ) { path, body in
         do throws(KubernetesError) {
-          return (200, try webhook.answer(body, at: path).review)
+          let answer = try webhook.answer(body, at: path)
+          outcomes.add(answer.outcome)
+          return (200, answer.review)
         } catch {
           return (400, Array(error.message.utf8))
         }
@@ -106,7 +113,8 @@ struct WebhookControlPlaneTests {
             }
             try await configure(namespace, port: try unwrap(port, "a port"))
             try await keeper.look()
-            let running = Running(namespace: namespace, keeper: keeper, identity: identity, mode: mode, lookup: lookup)
+            let running = Running(
+              namespace: namespace, keeper: keeper, identity: identity, mode: mode, lookup: lookup, outcomes: outcomes)
             try await becomesEffective(running)
             let result = try await body(running)
             await deconfigure(namespace)
@@ -211,7 +219,8 @@ struct WebhookControlPlaneTests {
         running.mode.current = name.hasPrefix("library") ? "Library" : "Sidecar"
         let wanted = try Self.golden("\(name).1.20")
         let stored = try await running.send(try Self.golden(name))
-        if wanted["skipped"] != nil {
+        if let reason = wanted["skipped"]?.stringValue {
+          #expect(running.outcomes.current.last == "Skipped\(reason)", "\(name)")
           #expect(stored["metadata"]?["annotations"]?[EmbeddingNames.embedded] == nil, "\(name)")
           continue
         }
@@ -224,6 +233,44 @@ struct WebhookControlPlaneTests {
         again["status"] = nil
         let twice = try await running.send(again)
         #expect(twice["spec"] == stored["spec"], "\(name), a second time")
+      }
+    }
+  }
+
+  @Test(
+    "Pods of other namespaces are left alone, though their owners have the same name: others' and the cluster's own")
+  func otherNamespaces() async throws {
+    try await withWebhook("home") { running in
+      let home = running.namespace
+      let scaled = SwarmAutoscaler([
+        "metadata": ["name": "reviewers", "namespace": .string(home.name)], "spec": ["embed": ["mode": "Sidecar"]],
+      ])
+      running.lookup.current = { $0.namespace == home.name ? scaled : nil }
+      let pod = try Self.golden("deployment-1")
+      func label(_ namespace: String, _ value: String) async throws {
+        try await home.api.send(
+          .patch, "/api/v1/namespaces/\(namespace)", #"{"metadata":{"labels":{"swarmscale-test":\#(value)}}}"#)
+      }
+      /// Whether a pod of the namespace is embedded, and what the webhook said; nil: it wasn't asked.
+      func outcome(in namespace: String) async throws -> (isEmbedded: Bool, said: String?) {
+        let before = running.outcomes.current.count
+        let stored = try await running.send(pod, in: namespace)
+        let said = running.outcomes.current.dropFirst(before).last
+        return (stored["metadata"]?["annotations"]?[EmbeddingNames.embedded] != nil, said)
+      }
+      #expect(try await outcome(in: home.name) == (true, "Embedded"))
+      try await TestNamespace.with("away") { away in
+        // Its service account has its token a moment later.
+        let unasked = try await eventually("a pod to be taken") { try? await outcome(in: away.name) }
+        #expect(unasked == (false, nil), "its label isn't that of the configuration")
+        for (namespace, word) in [(away.name, "NotManaged"), ("kube-system", "OtherNamespace")] {
+          try await label(namespace, "\"\(home.name)\"")
+          let asked = try await eventually("a pod of \(namespace) to be asked about") {
+            (try? await outcome(in: namespace)).flatMap { $0.said == nil ? nil : $0 }
+          }
+          try await label(namespace, "null")
+          #expect(asked == (false, word))
+        }
       }
     }
   }

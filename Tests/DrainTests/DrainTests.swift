@@ -10,6 +10,8 @@ import Testing
 /// The seeds that are run: a few as a rule, as many as `SWARMSCALE_DRAIN_SEEDS` says in the slow suite.
 private let seeds: Range<UInt64> = 0..<(getenv("SWARMSCALE_DRAIN_SEEDS").flatMap { UInt64(String(cString: $0)) } ?? 60)
 
+private let stuckSeeds = 0..<max(seeds.upperBound / 5, 12)
+
 @Suite("Scale-downs in virtual time")
 struct DrainTests {
   @Test("No scale-down loses work, whatever befalls it, and the fleet comes down", arguments: seeds)
@@ -23,6 +25,20 @@ struct DrainTests {
     #expect(
       outcome.replicas == scenario.fallsTo && outcome.workers == scenario.fallsTo && outcome.settledAt != nil,
       "the fleet has come down: \(outcome), \(scenario)")
+    #expect(outcome.draining == 0, "who stays works again: \(outcome), \(scenario)")
+  }
+
+  @Test("A rollout that is stuck doesn't hold a shrink for ever, and costs no work either", arguments: stuckSeeds)
+  func stuckRollout(seed: UInt64) async throws {
+    var scenario = Scenario.drawn(seed: seed)
+    scenario.faults.remove(.rollout)
+    scenario.faults.remove(.demandReturns)
+    scenario.deaf = []
+    scenario.rolloutStands = true
+    let outcome = try await Simulation(scenario).run()
+    #expect(outcome.tally.hit == [], "busy workers were removed: \(scenario)")
+    #expect(outcome.tally.lost == 0 && outcome.tally.lostInRollout == 0 && outcome.tally.timedOut == 0)
+    #expect(outcome.replicas == scenario.fallsTo && outcome.settledAt != nil, "\(outcome), \(scenario)")
     #expect(outcome.draining == 0, "who stays works again: \(outcome), \(scenario)")
   }
 

@@ -545,6 +545,26 @@ def rollout(t: Transcript) -> None:
 
 
 @scenario
+def stuck_rollout(t: Transcript) -> None:
+    """While a rollout is stuck, another count is spread over its sets in proportion to their sizes."""
+    node = Node(t)
+    path, sets = t.path("deployments", "web", "apps"), t.path("replicasets", group="apps")
+
+    def sizes(answer: JSON) -> JSON:
+        return sorted([i["spec"]["replicas"], i["metadata"]["annotations"]["deployment.kubernetes.io/max-replicas"]] for i in answer["items"])
+
+    t.server.send("POST", t.path("deployments", group="apps"), deployment("web", 10))
+    node.until("up", path, counts, [10, 10, 10, 10, 0])
+    t.server.send("PATCH", path, {"spec": {"template": {"metadata": {"annotations": {"new": "1"}}}}}, type=MERGE)
+    # Nobody runs the new pods.
+    t.until("stuck", sets, sizes, [[5, "13"], [8, "13"]])
+    for count, wanted in ((6, [[3, "8"], [5, "8"]]), (4, [[2, "5"], [3, "5"]]), (8, [[4, "10"], [6, "10"]])):
+        t.server.send("PATCH", f"{path}/scale", {"spec": {"replicas": count}}, type=MERGE)
+        t.until(f"{count} wanted", sets, sizes, wanted)
+    t.server.send("DELETE", path, {"propagationPolicy": "Background"})
+
+
+@scenario
 def recreate(t: Transcript) -> None:
     """Recreate ends all old pods before it begins new ones."""
     node = Node(t)

@@ -6,6 +6,7 @@ import filecmp
 import json
 import re
 import tempfile
+import threading
 import unittest
 from typing import Any
 
@@ -19,14 +20,19 @@ CHART = REPOSITORY / "Helm/swarmscale"
 HELM_LABELS = {"helm.sh/chart", "app.kubernetes.io/instance", "app.kubernetes.io/managed-by", "app.kubernetes.io/version"}
 
 #: Values within a group that only hold others.
-SUBGROUPS = {"leaderElection", "serviceMonitor", "prometheusRule", "dashboard"}
+SUBGROUPS = {"leaderElection", "serviceMonitor", "podMonitor", "prometheusRule", "dashboard"}
 
 #: Values that are parts of Kubernetes objects: documented as a whole.
 KUBERNETES_OBJECTS = {"resources", "podSecurityContext", "securityContext"}
 
 
 def render(values: dict[str, Any] | None = None, name: str = "swarmscale", namespace: str = NAMESPACE) -> list[dict[str, Any]]:
-    """The chart's objects, NOTES.txt left out."""
+    """The chart's objects, NOTES.txt and tests left out."""
+    return [item for item in render_all(values, name, namespace) if "helm.sh/hook" not in item["metadata"].get("annotations", {})]
+
+
+def render_all(values: dict[str, Any] | None = None, name: str = "swarmscale", namespace: str = NAMESPACE) -> list[dict[str, Any]]:
+    """The chart's objects with the pods of `helm test`."""
     with helm.Chart.load(CHART) as chart:
         chart.validate_schema(values or {})
         files = chart.render(values, name=name, namespace=namespace)
@@ -126,6 +132,11 @@ class RenderedChart(unittest.TestCase):
             self.assertEqual(self.schema_gaps(values, schema), [])
             for wrong in (
                 {"replicas": 3},
+                {"commonAnnotations": {"a": 1}},
+                {"webhook": {"timeoutSeconds": 31}},
+                {"webhook": {"namespaceExpressions": [{"key": "a", "operator": "Equals"}]}},
+                {"extraVolumeMounts": [{"name": "a"}]},
+                {"monitoring": {"podMonitor": {"enable": True}}},
                 {"controller": {"syncperiod": "15s"}},
                 {"controller": {"syncPeriod": "15"}},
                 {"controller": {"logLevel": "loud"}},
@@ -203,11 +214,85 @@ class RenderedChart(unittest.TestCase):
         image = self.container({"image": {"digest": digest, "tag": "x", "repository": "r/s"}})["image"]
         self.assertEqual(image, f"r/s@{digest}")
 
+    def test_annotations_and_labels_of_ones_own_are_on_every_object(self) -> None:
+        on = {"enabled": True}
+        values = {
+            "commonAnnotations": {"example.com/owner": "platform"},
+            "commonLabels": {"team": "tools"},
+            "serviceAccount": {"annotations": {"example.com/role": "r"}},
+            "networkPolicy": on,
+            "monitoring": {"serviceMonitor": on, "podMonitor": on, "prometheusRule": on, "dashboard": on},
+        }
+        items = render(values)
+        self.assertGreater(len(items), 20)
+        for item in items:
+            self.assertEqual(item["metadata"].get("annotations", {}).get("example.com/owner"), "platform", identity(item))
+            self.assertEqual(item["metadata"]["labels"]["team"], "tools", identity(item))
+        account = next(item for item in items if item["kind"] == "ServiceAccount")
+        self.assertEqual(account["metadata"]["annotations"]["example.com/role"], "r")
+        service = next(item for item in items if identity(item) == "Service swarmscale-system/swarmscale-controller")
+        self.assertEqual(service["metadata"]["annotations"]["prometheus.io/scrape"], "true")
+
+    def test_certificates_from_secrets_volumes_and_variables_reach_the_pod(self) -> None:
+        values = {
+            "coordinator": {"certificateSecret": "theirs"},
+            "webhook": {"certificateSecret": "mine", "timeoutSeconds": 5, "namespaceExpressions": [{"key": "team", "operator": "Exists"}]},
+            "extraVolumes": [{"name": "log", "emptyDir": {}}],
+            "extraVolumeMounts": [{"name": "log", "mountPath": "/log"}],
+            "controller": {"page": False, "extraEnvFrom": [{"secretRef": {"name": "proxy"}}], "extraArgs": ["--decision-log=/log/decisions.jsonl"]},
+        }
+        items = render(values)
+        pod = next(item for item in items if item["kind"] == "Deployment")["spec"]["template"]["spec"]
+        (container,) = pod["containers"]
+        self.assertEqual([volume["name"] for volume in pod["volumes"]], ["webhook-certificate", "coordinator-certificate", "log"])
+        self.assertEqual([mount["name"] for mount in container["volumeMounts"]], ["webhook-certificate", "coordinator-certificate", "log"])
+        folders = {mount["name"]: mount["mountPath"] for mount in container["volumeMounts"]}
+        for flag, file in (("coordinator-certificate", "tls.crt"), ("coordinator-key", "tls.key"), ("worker-ca", "ca.crt")):
+            self.assertIn(f"--{flag}={folders['coordinator-certificate']}/{file}", container["args"])
+        self.assertIn("--no-page", container["args"])
+        self.assertEqual(container["envFrom"], [{"secretRef": {"name": "proxy"}}])
+        # Nothing is left for which the controller would need certificates of its own.
+        self.assertNotIn("Role swarmscale-system/swarmscale-controller-certificates", {identity(item) for item in items})
+        for item in items:
+            for webhook in item.get("webhooks", []):
+                self.assertEqual(webhook["timeoutSeconds"], 5)
+        pods = next(item for item in items if item["kind"] == "MutatingWebhookConfiguration")["webhooks"][0]
+        self.assertEqual([expression["key"] for expression in pods["namespaceSelector"]["matchExpressions"]], ["kubernetes.io/metadata.name", "team"])
+
+    def test_network_policy_lets_in_who_is_needed_and_named(self) -> None:
+        peers = [{"namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "monitoring"}}}]
+        items = render({"networkPolicy": {"enabled": True, "metricsFrom": peers}})
+        policy = next(item for item in items if item["kind"] == "NetworkPolicy")["spec"]
+        pod = next(item for item in items if item["kind"] == "Deployment")["spec"]["template"]
+        self.assertLessEqual(policy["podSelector"]["matchLabels"].items(), pod["metadata"]["labels"].items())
+        rules = {rule["ports"][0]["port"]: rule.get("from") for rule in policy["ingress"]}
+        own, *others = rules["http"]
+        (test,) = [item for item in render_all() if item["kind"] == "Pod"]
+        self.assertLessEqual(own["podSelector"]["matchLabels"].items(), test["metadata"]["labels"].items())
+        self.assertEqual(rules | {"http": others}, {"http": peers, "coordinator": [{"namespaceSelector": {}}], "webhook": None})
+        self.assertEqual(set(rules), {port["name"] for port in pod["spec"]["containers"][0]["ports"]})
+
+    def test_pod_of_helm_test_asks_the_service_and_is_restricted(self) -> None:
+        items = render_all()
+        (pod,) = [item for item in items if item["kind"] == "Pod"]
+        (container,) = pod["spec"]["containers"]
+        service = next(item for item in items if identity(item) == "Service swarmscale-system/swarmscale-controller")
+        self.assertEqual(container["command"][-1], f"http://{service['metadata']['name']}:{service['spec']['ports'][0]['port']}/readyz")
+        # It isn't one of the pods that Services and budgets count.
+        self.assertFalse(service["spec"]["selector"].items() <= pod["metadata"]["labels"].items())
+        # The namespace enforces Pod Security "restricted".
+        self.assertIs(pod["spec"]["securityContext"]["runAsNonRoot"], True)
+        self.assertEqual(pod["spec"]["securityContext"]["seccompProfile"], {"type": "RuntimeDefault"})
+        self.assertEqual(container["securityContext"]["capabilities"], {"drop": ["ALL"]})
+        self.assertIs(container["securityContext"]["allowPrivilegeEscalation"], False)
+
     def test_notes_tell_the_next_step(self) -> None:
         with helm.Chart.load(CHART) as chart:
             notes = chart.render(None, name="prod", namespace="tools")["swarmscale/templates/NOTES.txt"]
         self.assertIn("deployment/prod-swarmscale-controller", notes)
         self.assertIn("kubectl get swa", notes)
+        self.assertIn("port-forward deployment/prod-swarmscale-controller 8080", notes)
+        self.assertIn("spec.embed", notes)
 
     def test_chart_can_be_packaged(self) -> None:
         with tempfile.TemporaryDirectory() as folder, helm.Chart.load(CHART) as chart:
@@ -234,6 +319,8 @@ class InstalledChart(unittest.TestCase):
             self.assertEqual(installed["status"].get("readyReplicas"), 2)
             cluster.must("GET", "/apis/swarmscale.dev/v1alpha1/swarmautoscalers")
 
+            self.run_tests(cluster, config)
+
             changed = {"controller": {"logFormat": "json", "syncPeriod": "30s"}, "replicaCount": 3}
             config.upgrade(CHART, "prod", changed, namespace=self.NAMESPACE, wait="watcher", timeout=60)
             self.assertIn("--sync-period=30s", self.args(cluster.must("GET", deployment)))
@@ -247,6 +334,23 @@ class InstalledChart(unittest.TestCase):
             items = cluster.must("GET", f"/apis/rbac.authorization.k8s.io/v1/{kind}")["items"]
             self.assertEqual([item["metadata"]["name"] for item in items if item["metadata"]["name"].startswith("prod-")], [])
         cluster.must("GET", "/apis/swarmscale.dev/v1alpha1/swarmautoscalers")
+
+    def run_tests(self, cluster: Cluster, config: helm.Config) -> None:
+        """`helm test`, whose pod the test node runs as little as any other: that its container has ended is said here."""
+        pod, over = f"/api/v1/namespaces/{self.NAMESPACE}/pods/prod-swarmscale-test", threading.Event()
+
+        def end() -> None:
+            while not over.wait(0.2):
+                cluster.send("PATCH", f"{pod}/status", {"status": {"phase": "Succeeded"}}, content_type="application/merge-patch+json")
+
+        ending = threading.Thread(target=end)
+        ending.start()
+        try:
+            config.test("prod", timeout=60)
+        finally:
+            over.set()
+            ending.join()
+        self.assertEqual(cluster.send("GET", pod)[0], 404, "the test's pod is left behind")
 
     @staticmethod
     def args(deployment: dict[str, Any]) -> list[str]:

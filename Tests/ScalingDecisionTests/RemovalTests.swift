@@ -11,12 +11,12 @@ struct RemovalTests {
 
   private func select(
     _ workers: [WorkerObservation], current: Int? = nil, goal: Int, unseen: Int = 0, usage: [String: Int64] = [:],
-    _ change: (inout DrainSpec) -> Void = { _ in }
+    lastWrite: Timestamp? = nil, _ change: (inout DrainSpec) -> Void = { _ in }
   ) -> VictimSelection.Result {
     var drain = DrainSpec(timeout: .seconds(600))
     change(&drain)
     return VictimSelection(drain: drain, now: start).select(
-      workers, current: current ?? workers.count, goal: goal, unseen: unseen, usage: usage)
+      workers, current: current ?? workers.count, goal: goal, unseen: unseen, usage: usage, lastWrite: lastWrite)
   }
 
   private func workers(_ activities: [WorkerActivity]) -> [WorkerObservation] {
@@ -58,10 +58,36 @@ struct RemovalTests {
   func rollout() {
     var workers = workers(Array(repeating: drained, count: 6) + Array(repeating: idle, count: 4))
     for index in workers.indices { workers[index].owner = index < 5 ? "old" : "new" }
+    workers[9].createdAt = start - .seconds(599)
     let result = select(workers, goal: 5)
-    #expect(result.replicas == 10 && result.orders == [] && result.awaitsRollout)
+    #expect(result.replicas == 10 && result.orders == [] && result.rollout == .advances)
+    #expect(result.until == start + .seconds(1), "then it counts as standing, if it makes no other pod")
     for index in workers.indices { workers[index].owner = "new" }
     #expect(select(workers, goal: 5).replicas == 5)
+  }
+
+  @Test("A rollout that stands holds nobody for ever: of each set as many go as it may have to give up, and two more")
+  func standingRollout() {
+    // Twenty were wanted; the new set is stuck with pods that never ran.
+    var workers = workers(Array(repeating: busy, count: 15)) + (15..<23).map { Fleet.worker($0, phase: .pending) }
+    for index in workers.indices { workers[index].owner = index < 15 ? "old" : "new" }
+    let first = select(workers, current: 20, goal: 10)
+    // Half of fifteen, rounded up, and two.
+    #expect(first.replicas == 20 && first.rollout == .stands)
+    #expect(first.orders.count { if case .drain = $0 { true } else { false } } == 10)
+    for index in 0..<4 { workers[index].activity = drained }
+    let some = select(workers, current: 20, goal: 10)
+    #expect(
+      some.replicas == 18, "of fifteen a shrink by two costs two at most, and two for rounding: four have drained")
+    #expect(Set(some.victims) == Set((0..<4).map(Fleet.name) + [15, 16, 17].map(Fleet.name)))
+    #expect(select(workers, current: 20, goal: 10, lastWrite: start - .seconds(59)).replicas == 20, "not gone yet")
+    #expect(select(workers, current: 20, goal: 10, lastWrite: start - .seconds(60)).replicas == 18)
+    for index in 0..<10 { workers[index].activity = drained }
+    #expect(select(workers, current: 20, goal: 10).replicas == 10)
+    let legacy = select(workers, current: 20, goal: 10) { $0.heedsDeletionCost = false }
+    #expect(legacy.replicas == 20, "ready ones are all the same to an older server")
+    for index in 0..<10 { workers[index].readiness?.isReady = false }
+    #expect(select(workers, current: 20, goal: 10) { $0.heedsDeletionCost = false }.replicas == 10)
   }
 
   @Test("Without deletion costs a tier goes only when all of it can: drained workers once they are unready")

@@ -1,3 +1,4 @@
+import CoordinationProtocol
 import MockClaude
 import MockClaudeServer
 import RateBudget
@@ -88,6 +89,64 @@ import Testing
       let answer = try await drained
       #expect(answer.contains(#"{"drained":true}"#))
       expectStatus(400, try await rig.exchange(Rig.request("POST /v1/activity", body: "{}")))
+    }
+  }
+
+  @Test("Ready until the worker takes no work and has none; ready again with work, and when the order is taken back")
+  func readiness() async throws {
+    try await Rig.withMock(Rig.fast()) { rig, _ in
+      let port = try #require(rig.server.kubeletPort)
+      @Sendable func isReady() async throws -> Bool {
+        let answers = (
+          try await rig.exchange(Rig.request("GET /readyz")),
+          try await rig.exchange(Rig.request("GET /readyz"), port: port)
+        )
+        #expect(answers.0.status == answers.1.status, "the kubelet hears the same")
+        return answers.0.status == 200
+      }
+      func say(_ state: String) async throws {
+        expectStatus(200, try await rig.exchange(Rig.request("POST /v1/activity", body: #"{"state":"\#(state)"}"#)))
+      }
+      #expect(try await isReady(), "serving")
+      try await say("idle")
+      #expect(try await isReady(), "idle, and free to take work")
+      try await say("busy")
+      rig.pool.receive(DrainOrder(order: 1, timeout: .seconds(3_600)))
+      #expect(try await isReady(), "it drains, and is at work")
+      try await say("idle")
+      let drained = try await rig.exchange(Rig.request("GET /readyz"))
+      #expect(drained.status == 503 && drained.hasSuffix("drained\n"))
+      try await say("busy")
+      #expect(try await isReady(), "at work again: nobody may take it for removable")
+      try await say("idle")
+      rig.pool.receive(DrainOrder(order: 1, timeout: .zero, isWithdrawn: true))
+      #expect(try await isReady(), "taken back")
+      rig.pool.receive(DrainOrder(order: 2, timeout: .seconds(3_600)))
+      #expect(try await !isReady())
+      // What is on its way through the sidecar is work as well, whatever the worker says.
+      _ = try await rig.exchange(Rig.request(body: Rig.message("<<out=2000>>", stream: true), closing: false)) {
+        guard $0.contains("message_start") else { return false }
+        #expect((try? await isReady()) == true, "a request is on its way")
+        return true
+      }
+      await rig.until { !rig.pool.isBusy }
+      #expect(try await !isReady())
+    }
+  }
+
+  @Test("A worker that says nothing is unready once it drains and has asked for nothing for ten seconds")
+  func readinessOfASilentWorker() async throws {
+    try await Rig.withScript(script: { _, _ in ScriptedUpstream.success }) { rig, _ in
+      expectStatus(200, try await rig.send())
+      rig.pool.receive(DrainOrder(order: 1, timeout: .seconds(86_400)))
+      // The clock runs a hundred times as fast.
+      while try await rig.exchange(Rig.request("GET /readyz")).status == 200 {}
+      #expect(rig.pool.isDrained)
+      rig.pool.receive(DrainOrder(order: 1, timeout: .zero, isWithdrawn: true))
+      expectStatus(200, try await rig.exchange(Rig.request("GET /readyz")))
+      expectStatus(200, try await rig.exchange(Rig.request("GET /v1/drain?timeout=5")))
+      while try await rig.exchange(Rig.request("GET /readyz")).status == 200 {}
+      #expect(rig.pool.isDraining, "for good: the pod ends")
     }
   }
 

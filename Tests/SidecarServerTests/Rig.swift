@@ -61,6 +61,8 @@ final class Records: LogSink {
 struct Rig: Sendable {
   let server: SidecarServer
   let gateway: ClaudeGateway
+  /// What the worker does and may begin; a coordinator's orders go in here.
+  let pool: AgentPool
   let authority: LocalAuthority
   let clock: any CoordinationClock
   let records: Records
@@ -105,7 +107,8 @@ struct Rig: Sendable {
     configuration.kubelet = ("127.0.0.1", 0)
     let server = try await SidecarServer(
       configuration: configuration, gateway: gateway, pool: pool, clock: clock, metrics: metrics, logger: logger)
-    let rig = Rig(server: server, gateway: gateway, authority: authority, clock: clock, records: records)
+    let rig = Rig(
+      server: server, gateway: gateway, pool: pool, authority: authority, clock: clock, records: records)
     let result: Swift.Result<Result, any Error> = await withTaskGroup(of: Void.self) { group in
       group.addTask { try? await server.run() }
       if shared == nil { group.addTask { await authority.run() } }

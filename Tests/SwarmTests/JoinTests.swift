@@ -115,6 +115,7 @@ import Testing
         #expect(try await isDraining())
         _ = try await pod.call("/v1/activity", body: #"{"state":"idle"}"#)
         try await eventually { await answer() == .drained }
+        #expect(try await pod.call("/readyz").status == 503)
         // An agent in the middle of a turn goes on.
         _ = try await pod.call("/v1/activity", body: #"{"state":"busy"}"#)
         try await eventually { await answer() == .accepted }
@@ -124,6 +125,7 @@ import Testing
         await engine.drain(namespace: "team", pod: "a", timeout: .milliseconds(1))
         try await eventually { await answer() == .refused }
         #expect(try await !isDraining())
+        #expect(try await pod.call("/readyz").status == 200)
       }
     }
   }
@@ -137,6 +139,32 @@ import Testing
         pod.server.stop()
       }
       #expect(await engine.report().workers.isEmpty)
+    }
+  }
+
+  @Test("A coordinator that ends while workers come in ends in good order: no stream finds nobody")
+  func endsWhileWorkersCome() async throws {
+    let port = try await withCoordinator { _, port in port }
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      for number in 0..<24 {
+        let variables = podEnvironment("pod-\(number)", coordinator: "http://127.0.0.1:\(port)")
+        let environment = try SwarmEnvironment(reading: { variables[$0] }, fileExists: { _ in false })
+        guard var configuration = environment.link(readingToken: { _ in nil }) else {
+          preconditionFailure("no coordinator")
+        }
+        impatient(&configuration)
+        let link = CoordinatorLink(
+          identity: environment.identity(incarnation: "1"), configuration: configuration, clock: clock,
+          seed: UInt64(number))
+        group.addTask { do { try await link.run() } catch is CancellationError {} }
+      }
+      for round in 0..<20 {
+        try await withCoordinator(port: port) { engine, _ in
+          // Sooner and later within the rush.
+          try await eventually { await engine.report().workers.count > round % 12 }
+        }
+      }
+      group.cancelAll()
     }
   }
 }

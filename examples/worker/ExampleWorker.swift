@@ -2,7 +2,7 @@ import Foundation
 import SwarmCoordination
 
 /// Answers the questions of its command line with Claude: as many at once as the worker has slots, within the budget that
-/// all workers of the fleet share.
+/// all workers of the fleet share. On SIGTERM it finishes those that it has begun, and leaves the others.
 @main struct ExampleWorker {
   static func main() async throws {
     let questions = Queue(CommandLine.arguments.dropFirst())
@@ -19,6 +19,7 @@ import SwarmCoordination
         say(try JSONDecoder().decode(Answer.self, from: Data(answer.body)).content.compactMap(\.text).joined())
       }
     }
+    while let question = await questions.next() { say("left for another worker: \(question)") }
   }
 }
 

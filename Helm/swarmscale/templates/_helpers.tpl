@@ -42,9 +42,32 @@
 
 {{/* The Secret of the controller's own certificates; empty: it has none. */}}
 {{- define "swarmscale.certificates" -}}
-{{- if or (include "swarmscale.coordinates" .) (and (include "swarmscale.admits" .) (not .Values.webhook.certificateSecret)) }}
+{{- if or (and (include "swarmscale.coordinates" .) (not .Values.coordinator.certificateSecret)) (and (include "swarmscale.admits" .) (not .Values.webhook.certificateSecret)) }}
 {{- include "swarmscale.fullname" . }}-certificates
 {{- end }}
+{{- end }}
+
+{{/* Volumes of the pod: certificates that aren't the controller's own, and the user's. */}}
+{{- define "swarmscale.volumes" -}}
+{{- $volumes := list }}
+{{- if and (include "swarmscale.admits" .) .Values.webhook.certificateSecret }}
+{{- $volumes = append $volumes (dict "name" "webhook-certificate" "secret" (dict "secretName" .Values.webhook.certificateSecret)) }}
+{{- end }}
+{{- if and (include "swarmscale.coordinates" .) .Values.coordinator.certificateSecret }}
+{{- $volumes = append $volumes (dict "name" "coordinator-certificate" "secret" (dict "secretName" .Values.coordinator.certificateSecret)) }}
+{{- end }}
+{{- with concat $volumes .Values.extraVolumes }}{{ toYaml . }}{{ end }}
+{{- end }}
+
+{{- define "swarmscale.volumeMounts" -}}
+{{- $mounts := list }}
+{{- if and (include "swarmscale.admits" .) .Values.webhook.certificateSecret }}
+{{- $mounts = append $mounts (dict "name" "webhook-certificate" "mountPath" "/var/run/swarmscale/webhook" "readOnly" true) }}
+{{- end }}
+{{- if and (include "swarmscale.coordinates" .) .Values.coordinator.certificateSecret }}
+{{- $mounts = append $mounts (dict "name" "coordinator-certificate" "mountPath" "/var/run/swarmscale/coordinator" "readOnly" true) }}
+{{- end }}
+{{- with concat $mounts .Values.extraVolumeMounts }}{{ toYaml . }}{{ end }}
 {{- end }}
 
 {{- define "swarmscale.serviceAccount" -}}
@@ -87,10 +110,20 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- define "swarmscale.args" -}}
 {{- $c := .Values.controller -}}
 - --listen={{ $c.listenHost }}:{{ $c.port }}
+{{- if not $c.page }}
+- --no-page
+{{- end }}
 {{- if include "swarmscale.coordinates" . }}
 - --coordinator-listen={{ $c.listenHost }}:{{ .Values.coordinator.port }}
 {{- if ne (include "swarmscale.coordinator" .) "swarmscale-coordinator" }}
 - --coordinator-service={{ include "swarmscale.coordinator" . }}
+{{- end }}
+{{- if .Values.coordinator.certificateSecret }}
+- --coordinator-certificate=/var/run/swarmscale/coordinator/tls.crt
+- --coordinator-key=/var/run/swarmscale/coordinator/tls.key
+{{- if include "swarmscale.admits" . }}
+- --worker-ca=/var/run/swarmscale/coordinator/ca.crt
+{{- end }}
 {{- end }}
 {{- end }}
 {{- if include "swarmscale.admits" . }}

@@ -9,6 +9,7 @@ package actor CoordinatorEngine {
   private let signal = Wakeup()
   private var outboxes: [StreamID: StreamOutbox] = [:]
   private var lastStream: UInt64 = 0
+  private var isEnding = false
 
   /// Makes an engine.
   ///
@@ -38,7 +39,14 @@ package actor CoordinatorEngine {
     lastStream += 1
     let stream = StreamID(lastStream)
     outboxes[stream] = outbox
+    if isEnding { outbox.close(.ending) }
     return stream
+  }
+
+  /// Ends all streams, and those that come in from now on.
+  func endStreams() {
+    isEnding = true
+    for outbox in outboxes.values { outbox.close(.ending) }
   }
 
   /// Takes in a worker's hello.

@@ -33,6 +33,7 @@ package struct CoordinatorServerConfiguration: Hashable, Sendable {
 package final class CoordinatorServer: Sendable {
   private let server: GRPCServer<HTTP2ServerTransport.Posix>
   private let engine: CoordinatorEngine
+  private let clock: any BudgetClock
 
   /// Makes a server; it listens once `run` is called.
   package convenience init(
@@ -67,6 +68,7 @@ package final class CoordinatorServer: Sendable {
     engine: CoordinatorEngine, authenticator: any Authenticator, clock: any BudgetClock
   ) {
     self.engine = engine
+    self.clock = clock
     let isIPv6 = configuration.host.contains(":")
     let transport = HTTP2ServerTransport.Posix(
       address: isIPv6
@@ -96,13 +98,43 @@ package final class CoordinatorServer: Sendable {
     }
   }
 
+  /// How long the end of connections may take; one whose machine is gone doesn't answer.
+  private static let farewell = Duration.seconds(2)
+
   /// Serves, and grants, until the task is cancelled: streams end at once then, and workers go on at their shares.
+  ///
+  /// The server isn't cancelled with it: a stream that came in at that moment would find nobody who takes it, and SwiftNIO
+  /// ends the process for that. It takes no new ones, ends those that it has, and then returns by itself.
   package func run() async throws {
-    try await withThrowingTaskGroup(of: Void.self) { group in
-      group.addTask { try await self.engine.run() }
-      group.addTask { try await self.server.serve() }
-      defer { group.cancelAll() }
-      try await group.next()
+    // Owned: the group below ends with it.
+    let serving = Task { try await server.serve() }
+    let outcome = await withTaskGroup(of: Result<Void, any Error>.self) { group in
+      group.addTask {
+        // Also when it fails: nobody would grant.
+        let result = await Result { try await self.engine.run() }
+        self.server.beginGracefulShutdown()
+        await self.engine.endStreams()
+        return result
+      }
+      group.addTask { await serving.result }
+      let first = await group.next() ?? .success(())
+      // Owned: cancelled when the group is empty. Inside it, it would be cancelled before it has begun.
+      let patience = Task { [clock] in
+        try await clock.sleep(until: clock.now + Self.farewell)
+        serving.cancel()
+      }
+      group.cancelAll()
+      await group.waitForAll()
+      patience.cancel()
+      return first
     }
+    try outcome.get()
+  }
+}
+
+extension Result where Failure == any Error {
+  /// What comes of `body`.
+  fileprivate init(_ body: () async throws -> Success) async {
+    do { self = .success(try await body()) } catch { self = .failure(error) }
   }
 }

@@ -125,6 +125,7 @@ private struct StreamEnd: Error {
     switch reason {
     case .goodbye: nil
     case .replaced: RPCError(code: .aborted, message: reason.explanation)
+    case .ending: RPCError(code: .unavailable, message: reason.explanation)
     case .tooManyWorkers, .tooSlow: RPCError(code: .resourceExhausted, message: reason.explanation)
     }
   }

@@ -42,6 +42,8 @@ package enum CloseReason: Hashable, Sendable {
   case goodbye
   /// The worker doesn't read what it is told.
   case tooSlow(pending: Int)
+  /// The coordinator ends; another one may follow.
+  case ending
 
   /// What to tell the worker.
   package var explanation: String {
@@ -50,6 +52,7 @@ package enum CloseReason: Hashable, Sendable {
     case .tooManyWorkers(let limit): "the coordinator keeps books on \(limit) workers at most"
     case .goodbye: "goodbye"
     case .tooSlow(let pending): "the worker left \(pending) messages unread"
+    case .ending: "the coordinator ends"
     }
   }
 }

@@ -93,13 +93,13 @@ extension ClusterState {
       name: entry.key.name, replicas: replicas(entry.object), available: status(entry.object, "availableReplicas"))
   }
 
-  /// Numbers the new ReplicaSet, and writes the count that the Deployment wants beside it.
+  /// Numbers the new ReplicaSet. The counts beside it are those that it was scaled with last: by them its part of another
+  /// count is found.
   private mutating func syncRevision(_ rollout: inout Rollout) {
     guard let new = rollout.new else { return }
     let next = (rollout.old.map { revision($0.object) }.max() ?? 0) + 1
     var set = new.object
     if revision(set) < next { annotate(&set, [revisionAnnotation: String(next)]) }
-    annotateCounts(&set, rollout.bounds)
     set["spec"]?["minReadySeconds"] = rollout.deployment[path: ["spec", "minReadySeconds"]]
     rollout.new = (new.key, write(set, over: new.object, at: new.key))
     var deployment = rollout.deployment

@@ -59,8 +59,9 @@ public final class Swarm: Sendable {
 
   /// Joins while `body` runs, and says goodbye when it ends, so that this worker's share is free for others at once.
   ///
-  /// It doesn't wait for the coordinator: a worker works without it, too. To end on SIGTERM let `body` end; a cancelled
-  /// task ends as well, but without the goodbye.
+  /// It doesn't wait for the coordinator: a worker works without it, too. On SIGTERM `agents` take no new work
+  /// (`SwarmConfiguration.drainsOnTermination`): `AgentPool.work` returns when what was begun is done, and with it `body`
+  /// and this. A cancelled task ends as well, but without the goodbye.
   ///
   /// - Throws: what `body` throws.
   public nonisolated(nonsending) static func join<Result>(
@@ -96,7 +97,13 @@ public final class Swarm: Sendable {
       queue: queue, worker: environment.pod.isEmpty ? ProcessFacts.hostName() : environment.pod,
       logger: configuration.logger)
     let outcome: Swift.Result<Result, any Error>
-    do { outcome = .success(try await membership.run { try await body(swarm) }) } catch { outcome = .failure(error) }
+    do {
+      outcome = .success(
+        try await membership.run {
+          guard configuration.drainsOnTermination else { return try await body(swarm) }
+          return try await Termination.closing(pool, configuration.logger) { try await body(swarm) }
+        })
+    } catch { outcome = .failure(error) }
     await client.shutDown()
     await queue?.shutDown()
     return try outcome.get()

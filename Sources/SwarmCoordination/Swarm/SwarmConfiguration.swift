@@ -12,6 +12,10 @@ public struct SwarmConfiguration: Sendable {
   /// Headers of each request that the request itself doesn't have: the credential. Asked each time, so that nothing keeps
   /// a key. Default: `x-api-key` from `ANTHROPIC_API_KEY`.
   public var headers: @Sendable () -> [String: String]
+  /// Whether SIGTERM makes the agents take no new work, for good; default true. Work that was begun goes on to its end or its
+  /// next checkpoint. SIGTERM doesn't end the process then: whoever neither works through `Swarm.agents` nor looks at
+  /// `AgentPool.isDraining` should say false.
+  public var drainsOnTermination = true
   /// Where the library logs what its users should know; what it does each time is at `debug`. Never a key, a prompt or a
   /// completion.
   public var logger: Logger

@@ -66,7 +66,8 @@ package struct DrainCommand: AsyncParsableCommand {
     }
   }
 
-  private func read() async throws -> [DrainStatus] {
+  /// The fleets that are asked for, as the cluster has them.
+  func read() async throws -> [DrainStatus] {
     let time = SystemTimeSource()
     let environment = ProcessInfo.processInfo.environment
     let cluster = try loadClusterConfiguration(

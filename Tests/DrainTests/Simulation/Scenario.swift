@@ -20,6 +20,8 @@ struct Scenario: Sendable {
   var heedsDeletionCost = true
   /// The faults.
   var faults: Set<Fault> = []
+  /// Whether a rollout is stuck since long before the demand falls: the pods of the new version never start.
+  var rolloutStands = false
   /// How the count is brought down.
   var method = Method.drain
 

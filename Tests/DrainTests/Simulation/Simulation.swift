@@ -71,7 +71,8 @@ final class Simulation: APITransport, TimeSource, FleetReports, FleetOrders {
       }
       next = now + (try await pass(reconciler))
       let isDone = with { world in
-        world.replicas == scenario.fallsTo && world.workers.count == scenario.fallsTo && world.isQuiet
+        world.replicas == scenario.fallsTo && world.isQuiet
+          && (world.workers.count == scenario.fallsTo || scenario.rolloutStands)
       }
       if isDone, now > plan.last {
         if settledAt == nil { settledAt = now }
@@ -120,7 +121,13 @@ final class Simulation: APITransport, TimeSource, FleetReports, FleetOrders {
   private func planFaults() -> FaultPlan {
     with { world in
       var plan = FaultPlan()
-      let fall = world.draw(1_000...15_000)
+      var fall = world.draw(1_000...15_000)
+      if scenario.rolloutStands {
+        world.schedule(.action { $0.beginRollout(World.brokenImage) }, in: .zero)
+        // Longer than it takes the controller to see that it stands, or shorter.
+        fall += world.draw(300_000...900_000)
+        world.schedule(.action { $0.isRolloutStuck = true }, in: fall)
+      }
       world.schedule(.action { world in world.demand = world.scenario.fallsTo }, in: fall)
       if scenario.faults.contains(.failover) { plan.failover = world.now + fall + world.draw(1_000...90_000) }
       if scenario.faults.contains(.rollout) {

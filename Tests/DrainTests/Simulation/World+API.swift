@@ -60,10 +60,10 @@ extension World {
   // MARK: Faults
 
   /// Another version of the workers is rolled out.
-  mutating func beginRollout() {
+  mutating func beginRollout(_ image: String = "worker:2") {
     send(
       "PATCH", "/apis/apps/v1/namespaces/default/deployments/fleet",
-      ["spec": ["template": ["spec": ["containers": [["name": "main", "image": "worker:2"]]]]]],
+      ["spec": ["template": ["spec": ["containers": [["name": "main", "image": .string(image)]]]]]],
       type: "application/strategic-merge-patch+json")
   }
 

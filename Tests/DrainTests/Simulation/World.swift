@@ -93,6 +93,8 @@ struct World {
   var isWoken = false
   /// The most pods that were alive at once, and the moments at which the count was written.
   var writes: [(at: Duration, replicas: Int)] = []
+  /// Whether the rollout is stuck: whoever is removed now is removed by a shrink.
+  var isRolloutStuck = false
   /// Whether the next write of the scale meets somebody else's.
   var conflicts = 0
   private let podStore: InformerStore<Pod>
@@ -106,6 +108,8 @@ struct World {
   private var streamNames: [UInt64: String] = [:]
   private var answers: [String: DrainState] = [:]
 
+  /// A version of the workers that can't be had.
+  static let brokenImage = "worker:broken"
   static let start = Timestamp(secondsSinceEpoch: 1_780_293_600)
   var wall: Timestamp { Self.start + now }
   var budgetNow: BudgetTime { .zero + now }
@@ -205,6 +209,7 @@ struct World {
 
   /// Whether a rollout removes a pod: its ReplicaSet has been given up, or others have pods to keep as well.
   private func isRolledOut(_ pod: JSONValue) -> Bool {
+    if isRolloutStuck { return false }
     let sets = cluster.store.list("replicasets", namespace: "default")
     func replicas(_ set: JSONValue) -> Int64 { set[path: ["spec", "replicas"]]?.intValue ?? 0 }
     if sets.count(where: { replicas($0.object) > 0 }) > 1 { return true }
@@ -216,7 +221,9 @@ struct World {
     for (name, pod) in pods {
       if PodFacts.isDeleting(pod) {
         beginEnd(name, pod)
-      } else if !PodFacts.node(pod).isEmpty, PodFacts.phase(pod) == "Pending", workers[name] == nil {
+      } else if !PodFacts.node(pod).isEmpty, PodFacts.phase(pod) == "Pending", workers[name] == nil,
+        pod[path: ["spec", "containers"]]?[0]?["image"]?.stringValue != Self.brokenImage
+      {
         let uid = pod[path: ["metadata", "uid"]]?.stringValue ?? ""
         workers[name] = Worker(uid: uid, pool: AgentPoolState(slots: 1, now: budgetNow))
         schedule(.start(name), in: draw(500...3_000))
