@@ -20,7 +20,7 @@ RUN /build/image-root /root-filesystem
 FROM ${SWIFT_IMAGE} AS programs
 WORKDIR /source
 COPY scripts/lib/install-packages scripts/lib/
-RUN scripts/lib/install-packages libcurl4-openssl-dev libyaml-dev zlib1g-dev pkg-config binutils g++ python3
+RUN scripts/lib/install-packages libcurl4-openssl-dev libsqlite3-dev libyaml-dev zlib1g-dev pkg-config binutils g++ python3
 COPY . .
 ARG PROGRAMS="swarmscale-controller swarmscale-sidecar"
 RUN --mount=type=cache,target=/source/.build-release \

@@ -29,6 +29,7 @@ let package = Package(
     .package(url: "https://github.com/grpc/grpc-swift-2", from: "2.4.3"),
     .package(url: "https://github.com/grpc/grpc-swift-nio-transport", from: "2.9.2"),
     .package(url: "https://github.com/grpc/grpc-swift-protobuf", from: "2.4.1"),
+    .package(url: "https://github.com/groue/GRDB.swift", from: "7.10.0"),
     // Without its default traits: no swift-configuration, and FoundationEssentials instead of Foundation.
     .package(url: "https://github.com/hummingbird-project/hummingbird", from: "2.28.0", traits: []),
     .package(url: "https://github.com/apple/swift-system", from: "1.8.0"),
@@ -82,6 +83,7 @@ let package = Package(
     // MARK: The Claude API's budget
     .target(name: "PriorityQueue"),
     .target(name: "RateBudget", dependencies: ["PriorityQueue"]),
+    .target(name: "CoordinationCore", dependencies: ["PriorityQueue"]),
     .target(
       name: "CoordinationProtocol",
       dependencies: [
@@ -123,7 +125,7 @@ let package = Package(
     .target(
       name: "SwarmCoordination",
       dependencies: [
-        "CoordinationProtocol", "RateBudget",
+        "CoordinationCore", "CoordinationProtocol", "RateBudget",
         .product(name: "GRPCCore", package: "grpc-swift-2"),
         .product(name: "GRPCNIOTransportHTTP2", package: "grpc-swift-nio-transport"),
         .product(name: "Logging", package: "swift-log"),
@@ -250,14 +252,35 @@ let package = Package(
 
     // MARK: Tasks (docs/task-queue.md)
     .target(name: "TaskQueue", dependencies: ["PriorityQueue"]),
+    .target(name: "CoordinationEngine", dependencies: ["TaskQueue"]),
+    .target(
+      name: "LocalEngine",
+      dependencies: [
+        "CoordinationEngine", "PriorityQueue", "TaskQueue", .product(name: "Crypto", package: "swift-crypto"),
+      ]),
+    .target(
+      name: "SQLiteEngine",
+      dependencies: [
+        "CoordinationEngine", "LocalEngine", "TaskQueue", .product(name: "GRDB", package: "GRDB.swift"),
+      ]),
     .target(
       name: "TaskQueueServer",
       dependencies: [
-        "KubernetesCore", "KubernetesRuntime", "TaskQueue",
+        "CoordinationEngine", "KubernetesCore", "LocalEngine", "TaskQueue",
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+      ]),
+    .target(
+      name: "TaskCommands",
+      dependencies: [
+        "CoordinationEngine", "KubernetesClient", "KubernetesCore", "LocalEngine", "SQLiteEngine", "TaskQueue",
+        "TaskQueueServer",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+        .product(name: "UnixSignals", package: "swift-service-lifecycle"),
       ]),
     .target(name: "WorkloadTrace"),
 
@@ -265,7 +288,8 @@ let package = Package(
       name: "LocalMode",
       dependencies: [
         "KubernetesClient", "KubernetesConfiguration", "KubernetesCore", "KubernetesRuntime", "KubernetesYAML",
-        "LocalAPI", "LocalCluster", "ProcessNode", "TaskQueue", "TaskQueueServer", "WorkloadTrace",
+        "CoordinationEngine", "LocalAPI", "LocalCluster", "LocalEngine", "ProcessNode", "TaskCommands", "TaskQueue",
+        "TaskQueueServer", "WorkloadTrace",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -286,7 +310,7 @@ let package = Package(
     .executableTarget(
       name: "swarmscale",
       dependencies: [
-        "ControllerCommand", "LocalMode", "UserCommands",
+        "ControllerCommand", "LocalMode", "TaskCommands", "UserCommands",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     .executableTarget(
@@ -356,6 +380,14 @@ let package = Package(
       ],
       path: "Benchmarks/Sources/SidecarBenchmarks"),
 
+    .executableTarget(
+      name: "EngineBenchmarks",
+      dependencies: [
+        "CoordinationEngine", "LocalEngine", "SQLiteEngine", "TaskQueue",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ],
+      path: "Benchmarks/Sources/EngineBenchmarks"),
+
     // MARK: Tests
     .target(name: "TestSupport", dependencies: ["KubernetesCore"], path: "Tests/TestSupport"),
     .testTarget(name: "TidyTests"),
@@ -371,7 +403,8 @@ let package = Package(
     .testTarget(
       name: "LocalModeTests",
       dependencies: [
-        "KubernetesCore", "LocalAPI", "LocalMode", "TaskQueue", "TaskQueueServer", "TestSupport", "WorkloadTrace",
+        "KubernetesCore", "LocalAPI", "LocalEngine", "LocalMode", "TaskQueue", "TaskQueueServer", "TestSupport",
+        "WorkloadTrace",
         .product(name: "Logging", package: "swift-log"),
       ]),
     .testTarget(
@@ -432,13 +465,36 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
       ]),
     .testTarget(name: "TaskQueueTests", dependencies: ["TaskQueue"]),
+    .testTarget(name: "CoordinationCoreTests", dependencies: ["CoordinationCore"]),
+    .testTarget(name: "CoordinationSimulation", dependencies: ["CoordinationCore", "PriorityQueue", "TaskQueue"]),
+    .target(
+      name: "EngineConformance", dependencies: ["CoordinationEngine", "LocalEngine", "TaskQueue"],
+      path: "Tests/EngineConformance"),
     .testTarget(
-      name: "TaskQueueServerTests", dependencies: ["KubernetesCore", "TaskQueue", "TaskQueueServer", "TestSupport"]),
+      name: "LocalEngineTests", dependencies: ["CoordinationEngine", "EngineConformance", "LocalEngine", "TaskQueue"]),
+    .testTarget(
+      name: "SQLiteEngineTests",
+      dependencies: [
+        "CoordinationEngine", "EngineConformance", "LocalEngine", "SQLiteEngine", "TaskQueue", "engine-testbed",
+        .product(name: "GRDB", package: "GRDB.swift"),
+      ]),
+    .executableTarget(
+      name: "engine-testbed", dependencies: ["CoordinationEngine", "LocalEngine", "SQLiteEngine", "TaskQueue"],
+      path: "Tests/SQLiteEngine/testbed"),
+    .testTarget(
+      name: "TaskCommandsTests",
+      dependencies: [
+        "KubernetesCore", "LocalEngine", "TaskCommands", "TaskQueueServer",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+      ]),
+    .testTarget(
+      name: "TaskQueueServerTests",
+      dependencies: ["KubernetesCore", "LocalEngine", "TaskQueue", "TaskQueueServer", "TestSupport"]),
     .testTarget(
       name: "TaskClientTests",
       dependencies: [
         "KubernetesCore", "KubernetesRuntime", "Observability", "RateBudget", "SidecarServer", "SwarmCoordination",
-        "TaskQueue", "TaskQueueServer",
+        "LocalEngine", "TaskQueue", "TaskQueueServer",
         .product(name: "Logging", package: "swift-log"),
         .product(name: "NIOHTTP1", package: "swift-nio"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),

@@ -5,9 +5,11 @@ import KubernetesCore
 import KubernetesRuntime
 import KubernetesYAML
 import LocalCluster
+import LocalEngine
 import Logging
 import ProcessNode
 import ServiceLifecycle
+import TaskCommands
 import TaskQueue
 import TaskQueueServer
 import UnixSignals
@@ -88,6 +90,8 @@ package struct LocalCommand: AsyncParsableCommand {
   @Option(help: ArgumentHelp("Percent of the trace's requests that are made, such as 10.", valueName: "percent"))
   package var scaleLoad = "100"
 
+  @OptionGroup var engineOptions: EngineOptions
+
   /// Makes the command.
   package init() {}
 
@@ -111,8 +115,8 @@ package struct LocalCommand: AsyncParsableCommand {
 
   package func run() async throws {
     let objects = try files.flatMap(Self.read)
-    let engine = MemoryTaskEngine(time: SystemTimeSource())
-    let load = try replay(of: objects, engine)
+    let engine = try await engineOptions.open()
+    let load = try replay(of: objects, engine.tasks)
     let folder = try Self.makeFolder()
     defer { try? FileManager.default.removeItem(atPath: folder) }
     let time = SystemTimeSource()
@@ -123,21 +127,24 @@ package struct LocalCommand: AsyncParsableCommand {
     var configuration = LocalClusterConfiguration()
     configuration.kubeconfigPath = pods.kubeconfig
     let cluster = LocalCluster(
-      configuration: configuration, logs: sources, usage: sources, external: QueueMetrics(engine: engine), time: time,
+      configuration: configuration, logs: sources, usage: sources, external: QueueMetrics(engine: engine.tasks),
+      time: time,
       logger: logger
     ) { continuation.yield($0) }
     let (taskPorts, portContinuation) = AsyncStream.makeStream(of: Int.self)
-    let tasks = TaskQueueServer(engine: engine, logger: logger) { portContinuation.yield($0) }
+    let tasks = TaskQueueServer(engine: engine.tasks, logger: logger) { portContinuation.yield($0) }
     let fleet = LocalFleet(
       pods: pods, objects: objects, filesFolder: files.first.map(Self.folder), endpoints: endpoints, sources: sources,
       node: try node(in: folder),
-      upstream: upstream, engine: engine, taskPorts: taskPorts, load: load, begin: time.wallNow.secondsSinceEpoch,
+      upstream: upstream, engine: engine.tasks, engineSummary: engineOptions.summary, taskPorts: taskPorts, load: load,
+      begin: time.wallNow.secondsSinceEpoch,
       time: time, logger: logger)
     // Services end in the order opposite to this: the node ends its pods while the API server is still there, and
     // workers hand back or complete their tasks meanwhile.
     try await ServiceGroup(
       configuration: .init(
         services: [
+          .init(service: EngineService(engine), failureTerminationBehavior: .gracefullyShutdownGroup),
           .init(service: tasks, failureTerminationBehavior: .gracefullyShutdownGroup),
           .init(service: cluster, failureTerminationBehavior: .gracefullyShutdownGroup),
           .init(
@@ -184,7 +191,7 @@ package struct LocalCommand: AsyncParsableCommand {
   // MARK: Load
 
   /// The load that the flags ask for; nil without one.
-  private func replay(of objects: [JSONValue], _ engine: MemoryTaskEngine) throws -> LoadReplay? {
+  private func replay(of objects: [JSONValue], _ engine: any TaskEngine) throws -> LoadReplay? {
     guard let load, let speed = WorkloadFactor(parsing: speed), let scale = WorkloadFactor(parsing: scaleLoad) else {
       return nil
     }

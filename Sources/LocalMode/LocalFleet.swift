@@ -26,7 +26,9 @@ struct LocalFleet: Service {
   var node: NodeConfiguration
   var upstream: String?
   /// Where tasks are kept.
-  var engine: MemoryTaskEngine
+  var engine: any TaskEngine
+  /// Where that is, for people.
+  var engineSummary: String
   /// The port of the queue's server, once it accepts.
   var taskPorts: AsyncStream<Int>
   /// The load that is replayed once the objects are there.
@@ -64,7 +66,7 @@ struct LocalFleet: Service {
       kubeconfig:  \(pods.kubeconfig)
       page:        http://\(pods.listen)/
       Claude API:  \(upstream ?? "mock-claude at \(environment[Self.upstreamVariable] ?? "")")
-      task queue:  \(tasks)/v1/tasks
+      task queue:  \(tasks)/v1/tasks, \(engineSummary)
       """)
     try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask { try await node.run() }

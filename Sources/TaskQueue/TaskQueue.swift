@@ -19,7 +19,7 @@ package struct TaskQueue: Sendable {
   package let policy: TaskRetryPolicy
 
   /// Something that happens to a task at a time.
-  private struct Due: Comparable, Sendable {
+  struct Due: Comparable, Sendable {
     var at: Duration
     var number: UInt64
     /// Of a lease: which claim it belongs to.
@@ -28,28 +28,38 @@ package struct TaskQueue: Sendable {
     static func < (lhs: Due, rhs: Due) -> Bool { (lhs.at, lhs.number) < (rhs.at, rhs.number) }
   }
 
-  private var tasks: [UInt64: TaskRecord] = [:]
-  private var keys: [TaskKey: UInt64] = [:]
-  private var schedule = LaneSchedule()
-  private var delayed = BinaryHeap<Due>()
+  // Not private for TaskQueueChanges.swift alone.
+  var tasks = TaskTable()
+  var keys: [TaskKey: UInt64] = [:]
+  var schedule: LaneSchedule
+  var delayed = BinaryHeap<Due>()
   /// An entry for each claim, with the end that its lease had when the entry was made: a renewal doesn't touch it.
-  private var leases = BinaryHeap<Due>()
+  var leases = BinaryHeap<Due>()
   /// Done tasks, the oldest first, from `forgotten` on.
-  private var done: [UInt64] = []
+  var done: [UInt64] = []
   private var forgotten = 0
-  private var doneBytes = 0
-  private var lastNumber: UInt64 = 0
-  private var counts = TaskQueueStatistics()
+  var doneBytes = 0
+  var lastNumber: UInt64 = 0
+  var counts = TaskQueueStatistics()
+  /// The totals that were written down last.
+  var taken = TaskQueueChanges.Totals()
 
   /// Makes an empty queue.
   package init(
     name: String, instance: String, limits: TaskQueueLimits = TaskQueueLimits(),
-    policy: TaskRetryPolicy = TaskRetryPolicy()
+    policy: TaskRetryPolicy = TaskRetryPolicy(), lanes: LanePolicy = LanePolicy()
   ) {
     self.name = name
     self.instance = instance
     self.limits = limits
     self.policy = policy
+    schedule = LaneSchedule(policy: lanes)
+  }
+
+  /// How lanes share the workers; what the orchestrator changes holds from the next claim on.
+  package var lanes: LanePolicy {
+    get { schedule.policy }
+    set { schedule.policy = newValue }
   }
 
   // MARK: Submitting
@@ -70,15 +80,39 @@ package struct TaskQueue: Sendable {
     guard counts.payloadBytes + fresh.reduce(0, { $0 + $1.payload.count }) <= limits.totalPayloadBytes else {
       throw .full(queue: name, what: "bytes of payloads", limit: limits.totalPayloadBytes)
     }
+    try admit(fresh, now)
     return new.map { submit($0, now) }
   }
 
-  private func check(_ task: NewTask) throws(TaskQueueError) {
+  /// Turns away tasks of a lane whose backlog is older than its deadline: told now, a client can do something about it.
+  private mutating func admit(_ tasks: [NewTask], _ now: Duration) throws(TaskQueueError) {
+    // The least urgent first: it is what a mixed submission fails by.
+    for lane in TaskLane.allCases.reversed() {
+      guard let deadline = lanes.deadlines[lane], tasks.contains(where: { $0.lane == lane }),
+        let oldest = schedule.oldest(lane), now - oldest.submitted > deadline
+      else { continue }
+      counts.shed += tasks.count { $0.lane == lane }
+      let age = now - oldest.submitted
+      throw .shed(
+        queue: name, lane: lane, age: age,
+        retryAfter: min(max(age - deadline, .seconds(1)), max(lanes.longestRetryAfter, .seconds(1))))
+    }
+  }
+
+  /// Refuses a task that could never be taken.
+  package func check(_ task: NewTask) throws(TaskQueueError) {
     guard task.payload.count <= limits.payloadBytes else {
       throw .tooLarge(what: "payload", bytes: task.payload.count, limit: limits.payloadBytes)
     }
-    if let key = task.key, !(1...limits.nameCharacters).contains(key.name.utf8.count) {
-      throw .invalid("key: 1 to \(limits.nameCharacters) bytes, not \(key.name.utf8.count)")
+    if let key = task.key, !(1...limits.nameCharacters).contains(key.name.unicodeScalars.count) {
+      throw .invalid("key: 1 to \(limits.nameCharacters) characters, not \(key.name.unicodeScalars.count)")
+    }
+    guard task.fairnessKey.unicodeScalars.count <= limits.nameCharacters else {
+      throw .invalid(
+        "fairnessKey: \(limits.nameCharacters) characters at most, not \(task.fairnessKey.unicodeScalars.count)")
+    }
+    if let cost = task.cost, !(1...limits.cost).contains(cost) {
+      throw .invalid("cost: 1 to \(limits.cost), not \(cost)")
     }
     if let attempts = task.attempts, !(1...limits.attempts).contains(attempts) {
       throw .invalid("maxAttempts: 1 to \(limits.attempts), not \(attempts)")
@@ -96,7 +130,7 @@ package struct TaskQueue: Sendable {
       record.state = .delayed(until: now + task.delay)
       delayed.push(Due(at: now + task.delay, number: lastNumber, epoch: 0))
     } else {
-      schedule.push(lastNumber, task.lane)
+      enqueue(lastNumber, record)
     }
     tasks[lastNumber] = record
     if let key = task.key { keys[key] = lastNumber }
@@ -108,21 +142,24 @@ package struct TaskQueue: Sendable {
 
   // MARK: Working
 
-  /// Hands out up to `maximum` tasks under a lease; none when none can be claimed.
+  /// Hands out up to `maximum` tasks under a lease, of each lane as many as the worker has room for; none when none can be
+  /// claimed. Without `room` each lane may have all of `maximum`.
   package mutating func claim(
-    worker: String, maximum: Int, lease: Duration?, now: Duration
+    worker: String, maximum: Int, lease: Duration?, room: LaneCounts? = nil, now: Duration
   ) throws(TaskQueueError) -> [ClaimedTask] {
     expire(now: now)
-    guard (1...limits.nameCharacters).contains(worker.utf8.count) else {
-      throw .invalid("worker: 1 to \(limits.nameCharacters) bytes, such as the pod's name")
+    guard (1...limits.nameCharacters).contains(worker.unicodeScalars.count) else {
+      throw .invalid("worker: 1 to \(limits.nameCharacters) characters, such as the pod's name")
     }
     guard (1...limits.claimTasks).contains(maximum) else {
       throw .invalid("max: 1 to \(limits.claimTasks), not \(maximum)")
     }
     let lease = try checked(lease)
+    var room = room ?? LaneCounts(all: maximum)
     var claimed: [ClaimedTask] = []
     var bytes = 0
-    while claimed.count < maximum, bytes < limits.claimPayloadBytes, let number = schedule.pop() {
+    while claimed.count < maximum, bytes < limits.claimPayloadBytes, let (number, lane) = schedule.pop(room: room) {
+      room[lane] -= 1
       guard var record = tasks[number] else { continue }
       record.epoch += 1
       record.attempts += 1
@@ -137,7 +174,8 @@ package struct TaskQueue: Sendable {
       claimed.append(
         ClaimedTask(
           ticket: TaskTicket(id: id(number), epoch: record.epoch), lane: record.task.lane, key: record.task.key,
-          payload: record.task.payload, attempt: record.attempts, lease: lease, age: now - record.submitted))
+          payload: record.task.payload, attempt: record.attempts, lease: lease, age: now - record.submitted,
+          checkpoint: record.checkpoint))
     }
     return claimed
   }
@@ -169,6 +207,27 @@ package struct TaskQueue: Sendable {
     return lease
   }
 
+  /// Sets what the task's next claim begins with, in place of the checkpoint whose step is `expected` (nil: of none).
+  package mutating func checkpoint(
+    _ ticket: TaskTicket, _ head: CheckpointHead, replacing expected: UInt64?, now: Duration
+  ) throws(TaskQueueError) {
+    expire(now: now)
+    guard head.reference.count <= limits.checkpointBytes else {
+      throw .tooLarge(what: "checkpoint's reference", bytes: head.reference.count, limit: limits.checkpointBytes)
+    }
+    var record = try held(ticket)
+    // The same again: the answer was lost.
+    if record.checkpoint == head { return }
+    guard record.checkpoint?.step == expected else {
+      throw .checkpointConflict(ticket.id, expected: expected, current: record.checkpoint?.step)
+    }
+    guard head.step > expected ?? 0 || expected == nil else {
+      throw .invalid("step: each checkpoint has a higher one than the one before, \(expected ?? 0)")
+    }
+    record.checkpoint = head
+    tasks[ticket.id.number] = record
+  }
+
   /// Commits a task's result.
   package mutating func complete(
     _ ticket: TaskTicket, result: [UInt8], now: Duration
@@ -186,7 +245,9 @@ package struct TaskQueue: Sendable {
     counts.done += 1
     counts.payloadBytes -= record.task.payload.count
     record.task.payload = []
+    record.checkpoint = nil
     record.state = .done(result: result)
+    record.finished = now
     tasks[ticket.id.number] = record
     done.append(ticket.id.number)
     doneBytes += result.count
@@ -230,7 +291,7 @@ package struct TaskQueue: Sendable {
     record.attempts -= 1
     record.state = .ready
     tasks[ticket.id.number] = record
-    schedule.push(ticket.id.number, record.task.lane)
+    enqueue(ticket.id.number, record)
     counts.leased -= 1
     counts.pending += 1
     counts.released += 1
@@ -246,7 +307,7 @@ package struct TaskQueue: Sendable {
     record.attempts = 0
     record.state = .ready
     tasks[id.number] = record
-    schedule.push(id.number, record.task.lane)
+    enqueue(id.number, record)
     counts.dead -= 1
     counts.pending += 1
   }
@@ -279,8 +340,13 @@ package struct TaskQueue: Sendable {
   /// Up to `maximum` dead letters, the oldest first.
   package func deadLetters(maximum: Int) -> [(id: TaskID, record: TaskRecord)] {
     guard counts.dead > 0 else { return [] }
-    let numbers = tasks.filter { $0.value.state.name == .dead }.keys.sorted().prefix(maximum)
-    return numbers.compactMap { number in tasks[number].map { (id(number), $0) } }
+    return list(state: .dead, after: 0, maximum: maximum)
+  }
+
+  /// Up to `maximum` tasks in a state (nil: in any) with higher numbers than `after`, the oldest first.
+  package func list(state: TaskState.Name?, after: UInt64, maximum: Int) -> [(id: TaskID, record: TaskRecord)] {
+    let numbers = tasks.numbers { $0 > after && (state == nil || $1.state.name == state) }.sorted()
+    return numbers.prefix(max(maximum, 0)).compactMap { number in tasks[number].map { (id(number), $0) } }
   }
 
   /// When something happens by itself next: a lease may run out, or a delayed task can be claimed.
@@ -291,6 +357,9 @@ package struct TaskQueue: Sendable {
   /// How many tasks can be claimed, as of the last call.
   package var claimable: Int { schedule.count }
 
+  /// How many tasks of a lane can be claimed, as of the last call.
+  package func claimable(_ lane: TaskLane) -> Int { schedule.count(lane) }
+
   /// The counts.
   package mutating func statistics(now: Duration) -> TaskQueueStatistics {
     expire(now: now)
@@ -298,7 +367,7 @@ package struct TaskQueue: Sendable {
     statistics.delayed = delayed.count
     statistics.ready = TaskLane.allCases.map { schedule.count($0) }
     // Numbers rise with time: the smallest is the oldest.
-    let oldest = (TaskLane.allCases.compactMap { schedule.oldest($0) } + delayed.unordered.map(\.number)).min()
+    let oldest = (TaskLane.allCases.compactMap { schedule.oldest($0)?.number } + delayed.unordered.map(\.number)).min()
     if let oldest, let record = tasks[oldest] { statistics.oldestPending = now - record.submitted }
     return statistics
   }
@@ -312,7 +381,7 @@ package struct TaskQueue: Sendable {
       guard var record = tasks[due.number], case .delayed = record.state else { continue }
       record.state = .ready
       tasks[due.number] = record
-      schedule.push(due.number, record.task.lane)
+      enqueue(due.number, record)
     }
     while let due = leases.first, due.at <= now {
       leases.pop()
@@ -337,7 +406,7 @@ package struct TaskQueue: Sendable {
     if record.attempts < record.task.attempts ?? policy.attempts {
       record.state = .ready
       counts.pending += 1
-      schedule.push(number, record.task.lane)
+      enqueue(number, record)
     } else {
       record.state = .dead(reason: record.lastFailure)
       counts.dead += 1
@@ -346,6 +415,11 @@ package struct TaskQueue: Sendable {
   }
 
   // MARK: Helpers
+
+  /// Lets a task be claimed.
+  mutating func enqueue(_ number: UInt64, _ record: TaskRecord) {
+    schedule.push(number, record.task, submitted: record.submitted)
+  }
 
   private func id(_ number: UInt64) -> TaskID { TaskID(queue: name, instance: instance, number: number) }
 

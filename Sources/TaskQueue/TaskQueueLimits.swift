@@ -20,10 +20,16 @@ package struct TaskQueueLimits: Hashable, Sendable {
   package var claimPayloadBytes = 4 * 1_024 * 1_024
   /// Characters of a name, a key, a worker's name.
   package var nameCharacters = 253
+  /// Bytes of a checkpoint's reference.
+  package var checkpointBytes = 1_024
+  /// Tasks in one list.
+  package var listedTasks = 1_000
   /// Characters of the reason of a failure; a longer one is cut.
   package var reasonCharacters = 1_000
   /// Attempts that a task may ask for.
   package var attempts = 100
+  /// The cost that a task may have.
+  package var cost = 1_000_000
   /// The shortest and the longest lease.
   package var lease = Duration.seconds(1)...Duration.seconds(3_600)
 
@@ -47,7 +53,7 @@ package struct TaskRetryPolicy: Hashable, Sendable {
 
   /// The back-off after `attempt` attempts (from 1): a part of the longest one for that attempt, chosen by `jitter`, of which
   /// 0 is none and `UInt32.max` nearly all. Full jitter, so that what failed together doesn't come back together.
-  func delay(after attempt: Int, jitter: UInt32) -> Duration {
+  package func delay(after attempt: Int, jitter: UInt32) -> Duration {
     var longest = firstDelay
     for _ in 1..<max(attempt, 1) where longest < longestDelay { longest = longest * 2 }
     return min(longest, longestDelay) * Int64(jitter) / (Int64(UInt32.max) + 1)

@@ -1,15 +1,21 @@
 /// Queues by name, as one engine keeps them. A queue comes into being when somebody submits to it or wants to claim from it.
 package struct TaskQueues: Sendable {
-  private let instance: String
+  /// What tells this run's ids from another run's.
+  package let instance: String
   private let limits: TaskQueueLimits
   private let policy: TaskRetryPolicy
+  private let lanes: LanePolicy
   private let maximum: Int
   private var queues: [String: TaskQueue] = [:]
+  /// Whether changes are noted for `takeChanges`.
+  private var isTracked = false
+  /// The queues that have changed since.
+  private var changed: Set<String> = []
 
   /// Makes an engine's queues, `maximum` at most. `instance` is new for each run, and letters and digits only.
   package init(
     instance: String, maximum: Int = 1_000, limits: TaskQueueLimits = TaskQueueLimits(),
-    policy: TaskRetryPolicy = TaskRetryPolicy()
+    policy: TaskRetryPolicy = TaskRetryPolicy(), lanes: LanePolicy = LanePolicy()
   ) {
     precondition(
       !instance.isEmpty && instance.utf8.allSatisfy { Self.isAlphanumeric($0) }, "an instance is letters and digits")
@@ -17,6 +23,7 @@ package struct TaskQueues: Sendable {
     self.maximum = maximum
     self.limits = limits
     self.policy = policy
+    self.lanes = lanes
   }
 
   /// Does something with the queue of a name, which is made when it isn't there.
@@ -26,8 +33,10 @@ package struct TaskQueues: Sendable {
     if queues[name] == nil {
       try Self.check(name)
       guard queues.count < maximum else { throw .full(queue: name, what: "queues", limit: maximum) }
-      queues[name] = TaskQueue(name: name, instance: instance, limits: limits, policy: policy)
+      queues[name] = TaskQueue(name: name, instance: instance, limits: limits, policy: policy, lanes: lanes)
+      if isTracked { queues[name]?.noteChanges() }
     }
+    defer { note(name) }
     return try body(&queues[name]!)
   }
 
@@ -36,11 +45,45 @@ package struct TaskQueues: Sendable {
     of id: TaskID, _ body: (inout TaskQueue) throws(TaskQueueError) -> Result
   ) throws(TaskQueueError) -> Result {
     guard queues[id.queue] != nil else { throw .unknownTask("\(id)") }
+    defer { note(id.queue) }
     return try body(&queues[id.queue]!)
+  }
+
+  private mutating func note(_ name: String) {
+    if isTracked, queues[name]?.hasChanges == true { changed.insert(name) }
+  }
+
+  // MARK: Writing down
+
+  /// Puts queues in that were written down, and notes what changes from then on.
+  package mutating func restore(_ saved: [TaskQueueChanges]) {
+    isTracked = true
+    for one in saved {
+      queues[one.name] = TaskQueue(
+        restoring: one, instance: instance, limits: limits, policy: policy, lanes: lanes)
+    }
+  }
+
+  /// Whether anything changed since the last `takeChanges`.
+  package var hasChanges: Bool { !changed.isEmpty }
+
+  /// What changed since the last call, by the queues' names.
+  package mutating func takeChanges() -> [TaskQueueChanges] {
+    defer { changed.removeAll() }
+    return changed.sorted().compactMap { queues[$0]?.takeChanges() }
   }
 
   /// A queue; nil when nobody has used it yet.
   package func queue(_ name: String) -> TaskQueue? { queues[name] }
+
+  /// Whether somebody has used a queue yet.
+  package func contains(_ name: String) -> Bool { queues[name] != nil }
+
+  /// How many tasks of a queue can be claimed, as of the last call.
+  package func claimable(in name: String) -> Int { queues[name]?.claimable ?? 0 }
+
+  /// When something happens by itself next in a queue.
+  package func nextDeadline(of name: String) -> Duration? { queues[name]?.nextDeadline }
 
   /// The names of the queues, sorted.
   package var names: [String] { queues.keys.sorted() }
@@ -50,12 +93,15 @@ package struct TaskQueues: Sendable {
 
   /// Does what is due in all queues; gives the names of those in which tasks can be claimed, sorted.
   package mutating func expire(now: Duration) -> [String] {
-    for name in queues.keys { queues[name]?.expire(now: now) }
+    for name in queues.keys {
+      queues[name]?.expire(now: now)
+      note(name)
+    }
     return queues.filter { $0.value.claimable > 0 }.keys.sorted()
   }
 
   /// A queue's name is a label's value and a part of ids: as the names of Kubernetes' objects, 63 characters at most.
-  private static func check(_ name: String) throws(TaskQueueError) {
+  package static func check(_ name: String) throws(TaskQueueError) {
     let bytes = Array(name.utf8)
     let isFine =
       (1...63).contains(bytes.count) && bytes.allSatisfy { isAlphanumeric($0) || $0 == 0x2D || $0 == 0x2E }

@@ -10,17 +10,27 @@ package struct NewTask: Hashable, Sendable {
   package var attempts: Int?
   /// How long it is kept before it can be claimed; zero: at once.
   package var delay: Duration
+  /// For whom it is done, such as a tenant: the keys of a lane share it evenly, however much each has submitted. Empty is a key as well.
+  package var fairnessKey: String
+  /// What it costs beside others of its lane, in any unit; nil: by its payload, 1 and 1 more for each 4 KiB.
+  package var cost: Int?
 
   /// Describes a task.
   package init(
-    lane: TaskLane = .normal, key: TaskKey? = nil, payload: [UInt8], attempts: Int? = nil, delay: Duration = .zero
+    lane: TaskLane = .normal, key: TaskKey? = nil, payload: [UInt8], attempts: Int? = nil, delay: Duration = .zero,
+    fairnessKey: String = "", cost: Int? = nil
   ) {
     self.lane = lane
     self.key = key
     self.payload = payload
     self.attempts = attempts
     self.delay = delay
+    self.fairnessKey = fairnessKey
+    self.cost = cost
   }
+
+  /// What its key pays for it.
+  var fairnessCost: UInt64 { UInt64(max(1, cost ?? 1 + payload.count / 4_096)) }
 }
 
 /// Where a task stands.
@@ -67,8 +77,19 @@ package struct TaskRecord: Hashable, Sendable {
   package var epoch: UInt64 = 0
   /// Why the last attempt failed; empty when none has.
   package var lastFailure = ""
+  /// Where the work stood when it was last saved; nil before the first checkpoint. Kept with a dead letter, dropped with a result.
+  package var checkpoint: CheckpointHead?
+  /// When its result was committed, on the queue's clock; nil before.
+  package var finished: Duration?
   /// When the queue looks at the lease next; the lease may have been renewed since that was set.
   var leaseEntry = Duration.zero
+
+  /// A task as it is first, or as it was written down; the rest is set by name.
+  package init(task: NewTask, state: TaskState, submitted: Duration) {
+    self.task = task
+    self.state = state
+    self.submitted = submitted
+  }
 }
 
 /// A task as a worker gets it.
@@ -87,6 +108,23 @@ package struct ClaimedTask: Hashable, Sendable {
   package var lease: Duration
   /// How long it has been in the queue since it was submitted.
   package var age: Duration
+  /// Where the work of an earlier claim stands: begin there; nil: at the beginning.
+  package var checkpoint: CheckpointHead?
+
+  /// Puts a claimed task together.
+  package init(
+    ticket: TaskTicket, lane: TaskLane, key: TaskKey?, payload: [UInt8], attempt: Int, lease: Duration, age: Duration,
+    checkpoint: CheckpointHead?
+  ) {
+    self.ticket = ticket
+    self.lane = lane
+    self.key = key
+    self.payload = payload
+    self.attempt = attempt
+    self.lease = lease
+    self.age = age
+    self.checkpoint = checkpoint
+  }
 }
 
 /// The answer to one submitted task.
@@ -95,6 +133,12 @@ package struct Submission: Hashable, Sendable {
   package var id: TaskID
   /// Whether the key was known: this is the task of then.
   package var isDuplicate: Bool
+
+  /// Puts an answer together.
+  package init(id: TaskID, isDuplicate: Bool) {
+    self.id = id
+    self.isDuplicate = isDuplicate
+  }
 }
 
 /// The answer to a completion.

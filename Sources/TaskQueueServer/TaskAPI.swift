@@ -23,6 +23,8 @@ package struct TaskAPI: Sendable {
     package var json: JSONValue
     /// Seconds for the header `retry-after`.
     package var retryAfter: Int?
+    /// The methods that the path has, for the header `allow`; empty: it isn't sent.
+    package var allow: [String] = []
     /// Tasks that are handed out by this answer: release them if it can't be delivered.
     package var handedOut: [TaskTicket] = []
     /// Whether it answers a claim that got nothing: it may wait for more.
@@ -37,6 +39,7 @@ package struct TaskAPI: Sendable {
       self.init(
         error.status, ["type": "error", "error": ["type": .string(error.type), "message": .string(error.message)]])
       retryAfter = error.retryAfter
+      allow = error.allow
     }
   }
 
@@ -47,6 +50,13 @@ package struct TaskAPI: Sendable {
     do {
       let parts = path.split(separator: "/", omittingEmptySubsequences: false).dropFirst().map(String.init)
       guard parts.count >= 2, parts[0] == "v1", parts[1] == "tasks", parts.count <= 4 else { throw Self.noPath(path) }
+      let allowed = Self.methods(parts)
+      guard allowed.contains(method) else {
+        throw TaskAPIError(
+          405, "method_not_allowed",
+          "\(method.prefix(20)) \(path.prefix(80)) is not served; docs/task-queue.md lists what is",
+          allow: allowed)
+      }
       if method == "POST" {
         // A web page can't send this type to another origin without asking first: no page may submit tasks.
         guard contentType.prefix(while: { $0 != ";" }).lowercased() == "application/json" else {
@@ -55,19 +65,26 @@ package struct TaskAPI: Sendable {
       }
       switch (method, parts.count) {
       case ("POST", 2): return try await submit(body)
-      case ("POST", 3) where parts[2] == "next": return try await next(query, body)
+      case ("GET", 2): return try await list(query)
+      case ("POST", 3): return try await next(query, body)
       case ("GET", 3) where parts[2] == "stats": return try await statistics(query)
       case ("GET", 3) where parts[2] == "dead": return try await deadLetters(query)
       case ("GET", 3): return try await show(try Self.id(parts[2]))
-      case ("POST", 4): return try await step(parts[3], try Self.id(parts[2]), body, path)
-      default:
-        throw TaskAPIError(
-          405, "method_not_allowed", "\(method) \(path) is not served; docs/task-queue.md lists what is")
+      default: return try await step(parts[3], try Self.id(parts[2]), body, path)
       }
     } catch let error as TaskAPIError {
       return Answer(error)
     } catch let error as TaskQueueError {
       return Answer(TaskAPIError(error))
+    }
+  }
+
+  /// The methods of a path below `/v1/tasks`, by its parts.
+  private static func methods(_ parts: [String]) -> [String] {
+    switch (parts.count, parts.last) {
+    case (2, _): ["GET", "POST"]
+    case (3, "next"), (4, _): ["POST"]
+    default: ["GET"]
     }
   }
 
@@ -79,7 +96,9 @@ package struct TaskAPI: Sendable {
 
   // MARK: Submitting
 
-  private static let taskFields = ["payload", "lane", "key", "generation", "maxAttempts", "delaySeconds"]
+  private static let taskFields = [
+    "payload", "lane", "key", "generation", "maxAttempts", "delaySeconds", "fairnessKey", "cost",
+  ]
 
   private func submit(_ body: [UInt8]) async throws -> Answer {
     let fields = try TaskAPIFields(body: body, known: ["queue", "tasks"] + Self.taskFields)
@@ -116,7 +135,8 @@ package struct TaskAPI: Sendable {
     return NewTask(
       lane: lane, key: try fields.string("key").map { TaskKey($0, generation: UInt64(generation)) },
       payload: payload.text, attempts: try fields.integer("maxAttempts"),
-      delay: try fields.seconds("delaySeconds") ?? .zero)
+      delay: try fields.seconds("delaySeconds") ?? .zero, fairnessKey: try fields.string("fairnessKey") ?? "",
+      cost: try fields.integer("cost"))
   }
 
   // MARK: Working
@@ -144,6 +164,7 @@ package struct TaskAPI: Sendable {
       "lane": .string(task.lane.name), "leaseSeconds": task.lease.secondsJSON, "ageSeconds": task.age.secondsJSON,
       "payload": try JSONValue(parsing: task.payload),
     ]
+    if let head = task.checkpoint { json["checkpoint"] = try Self.json(head) }
     if let key = task.key {
       json["key"] = .string(key.name)
       json["generation"] = .int(Int64(key.generation))
@@ -157,6 +178,20 @@ package struct TaskAPI: Sendable {
       let fields = try TaskAPIFields(body: body, known: ["epoch", "leaseSeconds"])
       let lease = try await engine.renew(try Self.ticket(id, fields), lease: try fields.seconds("leaseSeconds"))
       return Answer(200, ["leaseSeconds": lease.secondsJSON])
+    case "checkpoint":
+      let fields = try TaskAPIFields(body: body, known: ["epoch", "step", "replacing", "reference"])
+      guard let step = try fields.integer("step"), step >= 0 else {
+        throw TaskAPIError.invalid("step is missing: the number of the step that was finished, 0 or more")
+      }
+      guard let reference = fields["reference"] else {
+        throw TaskAPIError.invalid("reference is missing: any JSON by which the next worker finds the state")
+      }
+      let replacing = try fields.integer("replacing")
+      guard replacing ?? 0 >= 0 else { throw TaskAPIError.invalid("replacing: the step before, or null for none") }
+      try await engine.checkpoint(
+        try Self.ticket(id, fields), CheckpointHead(step: UInt64(step), reference: reference.text),
+        replacing: replacing.map { UInt64($0) })
+      return Answer(200, ["step": .int(Int64(step))])
     case "complete":
       let fields = try TaskAPIFields(body: body, known: ["epoch", "result"])
       let result = fields["result"] ?? .null
@@ -176,9 +211,11 @@ package struct TaskAPI: Sendable {
       try await engine.release(try Self.ticket(id, TaskAPIFields(body: body, known: ["epoch"])))
       return Answer(200, ["state": "ready"])
     case "retry":
+      _ = try TaskAPIFields(body: body, known: [])
       try await engine.retry(id)
       return Answer(200, ["state": "ready"])
     case "discard":
+      _ = try TaskAPIFields(body: body, known: [])
       try await engine.discard(id)
       return Answer(200, ["state": "discarded"])
     default: throw Self.noPath(path)
@@ -207,6 +244,7 @@ package struct TaskAPI: Sendable {
       json["key"] = .string(key.name)
       json["generation"] = .int(Int64(key.generation))
     }
+    if let head = record.checkpoint { json["checkpoint"] = try Self.json(head) }
     if !record.lastFailure.isEmpty { json["lastFailure"] = .string(record.lastFailure) }
     switch record.state {
     case .ready, .delayed: break
@@ -217,16 +255,50 @@ package struct TaskAPI: Sendable {
     return json
   }
 
+  private static func json(_ head: CheckpointHead) throws -> JSONValue {
+    ["step": .int(Int64(clamping: head.step)), "reference": try JSONValue(parsing: head.reference)]
+  }
+
   private func deadLetters(_ query: [String: String]) async throws -> Answer {
-    guard let queue = query["queue"] else { throw TaskAPIError.invalid("queue is missing: /v1/tasks/dead?queue=NAME") }
-    let limit = query["limit"].map { Int($0) ?? 0 } ?? 100
-    guard (1...1_000).contains(limit) else { throw TaskAPIError.invalid("limit: 1 to 1000") }
-    let letters = try await engine.deadLetters(of: queue, maximum: limit)
+    let queue = try Self.queue(query, "/v1/tasks/dead?queue=NAME")
+    let letters = try await engine.deadLetters(of: queue, maximum: try Self.limit(query))
     return Answer(200, ["tasks": .array(try letters.map { try Self.json($0.id, $0.record) })])
+  }
+
+  private func list(_ query: [String: String]) async throws -> Answer {
+    let queue = try Self.queue(query, "/v1/tasks?queue=NAME")
+    var list = TaskListQuery(queue: queue, maximum: try Self.limit(query))
+    if let name = query["state"] {
+      guard let state = TaskState.Name(rawValue: name) else {
+        throw TaskAPIError.invalid("state: ready, delayed, leased, done or dead, not \"\(name.prefix(20))\"")
+      }
+      list.state = state
+    }
+    if let after = query["after"] {
+      guard let id = TaskID(after) else {
+        throw TaskAPIError.invalid("after: the id of the last task of the page before")
+      }
+      list.after = id.number
+    }
+    let found = try await engine.list(list)
+    return Answer(200, ["tasks": .array(try found.map { try Self.json($0.id, $0.record) })])
+  }
+
+  private static func queue(_ query: [String: String], _ example: String) throws -> String {
+    guard let queue = query["queue"] else { throw TaskAPIError.invalid("queue is missing: \(example)") }
+    try TaskQueues.check(queue)
+    return queue
+  }
+
+  private static func limit(_ query: [String: String]) throws(TaskAPIError) -> Int {
+    let limit = query["limit"].map { Int($0) ?? 0 } ?? 100
+    guard (1...1_000).contains(limit) else { throw .invalid("limit: 1 to 1000") }
+    return limit
   }
 
   private func statistics(_ query: [String: String]) async throws -> Answer {
     if let queue = query["queue"] {
+      try TaskQueues.check(queue)
       guard let statistics = try await engine.statistics(of: queue)[queue] else {
         throw TaskQueueError.unknownTask(queue)
       }
@@ -238,7 +310,8 @@ package struct TaskAPI: Sendable {
 
   private func json(_ queue: String, _ statistics: TaskQueueStatistics) -> JSONValue {
     let numbers: [(String, Int)] = [
-      ("submitted", statistics.submitted), ("duplicates", statistics.duplicates), ("pending", statistics.pending),
+      ("submitted", statistics.submitted), ("duplicates", statistics.duplicates), ("shed", statistics.shed),
+      ("pending", statistics.pending),
       ("delayed", statistics.delayed), ("leased", statistics.leased), ("outstanding", statistics.outstanding),
       ("done", statistics.done), ("dead", statistics.dead), ("discarded", statistics.discarded),
       ("lost", statistics.lost),
@@ -249,6 +322,7 @@ package struct TaskAPI: Sendable {
       Dictionary(numbers.map { ($0.0, .int(Int64($0.1))) }, uniquingKeysWith: { first, _ in first }))
     json["queue"] = .string(queue)
     json["durable"] = .bool(engine.isDurable)
+    json["durability"] = .string(engine.durability.name)
     json["oldestSeconds"] = statistics.oldestPending.secondsJSON
     json["ready"] = .object(
       Dictionary(

@@ -7,12 +7,14 @@ struct TaskAPIError: Error {
   var type: String
   var message: String
   var retryAfter: Int?
+  var allow: [String]
 
-  init(_ status: Int, _ type: String, _ message: String, retryAfter: Int? = nil) {
+  init(_ status: Int, _ type: String, _ message: String, retryAfter: Int? = nil, allow: [String] = []) {
     self.status = status
     self.type = type
     self.message = message
     self.retryAfter = retryAfter
+    self.allow = allow
   }
 
   init(_ error: TaskQueueError) {
@@ -21,9 +23,11 @@ struct TaskAPIError: Error {
       case .invalid: (400, "invalid_request_error", nil)
       case .tooLarge: (413, "request_too_large", nil)
       case .full: (429, "queue_full", 5)
+      case .shed(_, _, _, let retryAfter): (429, "lane_shed", Int(retryAfter.components.seconds))
       case .unavailable: (503, "engine_unavailable", 1)
       case .unknownTask: (404, "unknown_task", nil)
       case .staleTicket: (409, "stale_epoch", nil)
+      case .checkpointConflict: (409, "checkpoint_conflict", nil)
       case .wrongState: (409, "wrong_state", nil)
       }
     self.init(status, type, "\(error)", retryAfter: retryAfter)
@@ -54,7 +58,9 @@ struct TaskAPIFields {
       throw .invalid("\(place.isEmpty ? "the body" : String(place.dropLast())): a JSON object is needed, such as {}")
     }
     if let unknown = members.keys.filter({ !known.contains($0) }).min() {
-      throw .invalid("\(place)\(unknown): there is no such field; there are \(known.joined(separator: ", "))")
+      throw .invalid(
+        "\(place)\(unknown): there is no such field; there \(known.isEmpty ? "are none: send {}" : "are \(known.joined(separator: ", "))")"
+      )
     }
     self.members = members
     self.place = place
@@ -96,7 +102,8 @@ struct TaskAPIFields {
     case nil: return nil
     case .int(let seconds) where (0...31_536_000).contains(seconds): return .seconds(seconds)
     case .double(let seconds) where (0...31_536_000).contains(seconds):
-      return .milliseconds(Int64((seconds * 1_000).rounded()))
+      // Up, so that what is beyond a limit by however little stays beyond it.
+      return .nanoseconds(Int64((seconds * 1_000_000_000).rounded(.up)))
     default: throw .invalid("\(place)\(name): a number of seconds from 0 to a year is needed")
     }
   }

@@ -3,7 +3,7 @@ import KubernetesCore
 package import Logging
 import NIOCore
 import ServiceLifecycle
-import TaskQueue
+package import TaskQueue
 
 /// What a request brings along: whether its client is still there.
 struct TaskRequestContext: RequestContext {
@@ -18,14 +18,14 @@ struct TaskRequestContext: RequestContext {
 
 /// Serves the tasks' API over HTTP/1.1 on loopback, without a token: whoever may run programs on this machine may use it.
 package struct TaskQueueServer: Service {
-  private let engine: MemoryTaskEngine
+  private let engine: any TaskEngine
   private let port: Int
   private let logger: Logger
   private let onListening: @Sendable (Int) async -> Void
 
   /// Makes a server on 127.0.0.1 (port 0 picks a free one); `onListening` is told the port once it accepts.
   package init(
-    engine: MemoryTaskEngine, port: Int = 0, logger: Logger,
+    engine: any TaskEngine, port: Int = 0, logger: Logger,
     onListening: @escaping @Sendable (Int) async -> Void = { _ in }
   ) {
     self.engine = engine
@@ -35,6 +35,7 @@ package struct TaskQueueServer: Service {
   }
 
   package func run() async throws {
+    let engine = self.engine
     let api = TaskAPI(engine: engine)
     let onListening = self.onListening
     let application = Application(
@@ -48,7 +49,7 @@ package struct TaskQueueServer: Service {
       try await application.run()
     } onGracefulShutdown: {
       // Long polls end, else the server would wait for them.
-      engine.close()
+      engine.endWaiting()
     }
   }
 
@@ -124,6 +125,7 @@ package struct TaskQueueServer: Service {
     text.append(UInt8(ascii: "\n"))
     var headers: HTTPFields = [.contentType: "application/json"]
     if let seconds = answer.retryAfter { headers[.retryAfter] = "\(seconds)" }
+    if !answer.allow.isEmpty { headers[.allow] = answer.allow.joined(separator: ", ") }
     let buffer = ByteBuffer(bytes: text)
     return Response(
       status: .init(code: answer.status), headers: headers,

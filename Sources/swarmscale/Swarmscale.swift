@@ -1,6 +1,7 @@
 import ArgumentParser
 import ControllerCommand
 import LocalMode
+import TaskCommands
 import UserCommands
 
 /// The user's tool.
@@ -12,6 +13,6 @@ struct Swarmscale: AsyncParsableCommand {
     version: swarmscaleVersion,
     subcommands: [
       LocalCommand.self, ControllerCommand.self, ValidateCommand.self, InjectCommand.self, ReplayCommand.self,
-      DrainCommand.self,
+      DrainCommand.self, TasksCommand.self,
     ])
 }

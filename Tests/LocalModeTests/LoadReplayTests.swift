@@ -1,5 +1,6 @@
 import KubernetesCore
 import LocalAPI
+import LocalEngine
 import TaskQueue
 import TaskQueueServer
 import TestSupport
@@ -12,7 +13,7 @@ import WorkloadTrace
   private let time = ManualTimeSource()
 
   private func replay(
-    _ rows: [String], speed: String = "1", engine: MemoryTaskEngine
+    _ rows: [String], speed: String = "1", engine: any TaskEngine
   ) throws -> LoadReplay {
     let text = ([WorkloadTrace.header] + rows).joined(separator: "\n")
     let trace = try WorkloadTrace(parsing: Array(text.utf8), file: "load_10s.csv")
@@ -23,7 +24,7 @@ import WorkloadTrace
 
   @Test("Tasks come when their time in the trace has come, and the replay ends with the trace")
   func replays() async throws {
-    let engine = MemoryTaskEngine(time: time)
+    let engine = LocalEngine(time: time).tasks
     let replay = try replay(["0,2,20,10", "10,1,7,3"], speed: "10", engine: engine)
     async let run: Void = replay.run()
     // At ten times the speed: requests after 0.25, 0.75 and 1.5 s, the end after 2 s.
@@ -47,7 +48,7 @@ import WorkloadTrace
   func held() async throws {
     var limits = TaskQueueLimits()
     limits.tasks = 1
-    let engine = MemoryTaskEngine(limits: limits, time: time)
+    let engine = LocalEngine(limits: limits, time: time).tasks
     let replay = try replay(["0,2,0,0", "10,0,0,0"], engine: engine)
     async let run: Void = replay.run()
     await time.waitForSleep(until: MonotonicTime(sinceOrigin: .milliseconds(2_500)))
@@ -68,7 +69,7 @@ import WorkloadTrace
 
   @Test("Without a terminal a line comes each half minute, and both ends are told once")
   func report() throws {
-    let replay = try replay(["0,2,0,0", "10,0,0,0"], engine: MemoryTaskEngine(time: time))
+    let replay = try replay(["0,2,0,0", "10,0,0,0"], engine: LocalEngine(time: time).tasks)
     var queue = TaskQueueStatistics()
     queue.pending = 2
     var report = LoadReport()
@@ -91,7 +92,7 @@ import WorkloadTrace
 
   @Test("The backlog is a metric of each queue; a queue that is asked for by name is empty before its first use")
   func metrics() async throws {
-    let engine = MemoryTaskEngine(time: time)
+    let engine = LocalEngine(time: time).tasks
     _ = try await engine.submit([NewTask(payload: []), NewTask(payload: [])], to: "a")
     _ = try await engine.claim(ClaimRequest(queue: "a", worker: "w"), wait: .zero)
     time.advance(by: .milliseconds(2_500))

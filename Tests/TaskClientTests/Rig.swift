@@ -1,5 +1,6 @@
 import KubernetesCore
 import KubernetesRuntime
+import LocalEngine
 import Logging
 import RateBudget
 import ServiceLifecycle
@@ -11,16 +12,19 @@ import TaskQueueServer
 
 /// A queue of tasks behind HTTP, and workers in front of it: the real server, real connections.
 struct QueueRig: Sendable {
-  let engine: MemoryTaskEngine
+  let local: LocalEngine
   let url: String
+
+  var engine: any TaskEngine { local.tasks }
 
   /// Runs a queue around `body`.
   static func with<Result: Sendable>(
     policy: TaskRetryPolicy = TaskRetryPolicy(), _ body: @Sendable (QueueRig) async throws -> Result
   ) async throws -> Result {
-    let engine = MemoryTaskEngine(policy: policy, time: SystemTimeSource())
+    let engine = LocalEngine(policy: policy, time: SystemTimeSource())
     let port = AsyncStream.makeStream(of: Int.self)
-    let server = TaskQueueServer(engine: engine, logger: Logger(label: "queue") { _ in SwiftLogNoOpLogHandler() }) {
+    let server = TaskQueueServer(engine: engine.tasks, logger: Logger(label: "queue") { _ in SwiftLogNoOpLogHandler() })
+    {
       port.continuation.yield($0)
     }
     let group = ServiceGroup(
@@ -28,7 +32,7 @@ struct QueueRig: Sendable {
     return try await withThrowingTaskGroup(of: Void.self) { tasks in
       tasks.addTask { try await group.run() }
       var ports = port.stream.makeAsyncIterator()
-      let rig = QueueRig(engine: engine, url: "http://127.0.0.1:\(await ports.next() ?? 0)")
+      let rig = QueueRig(local: engine, url: "http://127.0.0.1:\(await ports.next() ?? 0)")
       let result: Swift.Result<Result, any Error>
       do { result = .success(try await body(rig)) } catch { result = .failure(error) }
       await group.triggerGracefulShutdown()

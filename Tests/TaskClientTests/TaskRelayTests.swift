@@ -1,3 +1,4 @@
+import LocalEngine
 import Logging
 import NIOHTTP1
 import Observability
@@ -132,11 +133,11 @@ import Testing
     try await QueueRig.with { rig in
       try await withSidecar(queue: rig.url) { sidecar in
         async let waiting = sidecar.next(wait: 60)
-        while rig.engine.waiting(in: "q") == 0 { await Task.yield() }
+        while rig.local.waiting(in: "q") == 0 { await Task.yield() }
         sidecar.pool.close()
         let handedOut = try await waiting
         #expect(handedOut.isEmpty)
-        while rig.engine.waiting(in: "q") > 0 { await Task.yield() }
+        while rig.local.waiting(in: "q") > 0 { await Task.yield() }
         try await rig.submit(1)
         let answer = try await sidecar.worker.call(.POST, "/v1/tasks/next?wait=60", Array(#"{"queue":"q"}"#.utf8))
         #expect(String(decoding: answer.body, as: UTF8.self).contains(#""draining":true"#))
@@ -151,10 +152,10 @@ import Testing
     try await QueueRig.with { rig in
       try await withSidecar(slots: 1, queue: rig.url) { sidecar in
         let waiting = Task { try await sidecar.next(wait: 60) }
-        while rig.engine.waiting(in: "q") == 0 { await Task.yield() }
+        while rig.local.waiting(in: "q") == 0 { await Task.yield() }
         waiting.cancel()
         _ = await waiting.result
-        while rig.engine.waiting(in: "q") > 0 { await Task.yield() }
+        while rig.local.waiting(in: "q") > 0 { await Task.yield() }
         #expect(!sidecar.pool.isFetching)
         try await rig.submit(1)
         let claim = try #require(try await sidecar.next(wait: 20).first)

@@ -1,4 +1,5 @@
 import KubernetesCore
+import LocalEngine
 import TaskQueue
 import TestSupport
 import Testing
@@ -7,11 +8,11 @@ import Testing
 
 @Suite struct TaskAPITests {
   private let time = ManualTimeSource()
-  private let engine: MemoryTaskEngine
+  private let engine: any TaskEngine
   private let api: TaskAPI
 
   init() {
-    engine = MemoryTaskEngine(time: time)
+    engine = LocalEngine(time: time).tasks
     api = TaskAPI(engine: engine)
   }
 
@@ -90,7 +91,7 @@ import Testing
     #expect(try await waiting.isEmpty)
     async let second = next(wait: "20")
     await time.waitForSleepers(count: 1)
-    engine.close()
+    engine.endWaiting()
     #expect(try await second.isEmpty)
   }
 
@@ -178,6 +179,34 @@ import Testing
       body: Array(#"{"queue":"q","payload":1}"#.utf8))
     #expect(answer.status == 415)
     #expect(try await engine.statistics(of: nil).isEmpty)
+  }
+
+  @Test("A checkpoint comes with the next claim; one that builds on another than the last is a conflict")
+  func checkpoints() async throws {
+    let id = try await submit(1)
+    _ = try await next()
+    let head: JSONValue = ["epoch": 1, "step": 3, "reference": ["blob": "ab"]]
+    #expect(try await post("/v1/tasks/\(id)/checkpoint", head).json == ["step": 3])
+    let conflict = try await post("/v1/tasks/\(id)/checkpoint", ["epoch": 1, "step": 4, "reference": 1])
+    #expect(conflict.status == 409 && conflict.json["error"]?["type"] == "checkpoint_conflict")
+    let second: JSONValue = ["epoch": 1, "step": 4, "replacing": 3, "reference": 1]
+    #expect(try await post("/v1/tasks/\(id)/checkpoint", second).status == 200)
+    _ = try await post("/v1/tasks/\(id)/release", ["epoch": 1])
+    #expect(try await next().first?["checkpoint"] == ["step": 4, "reference": 1])
+    #expect(try await get("/v1/tasks/\(id)")["checkpoint"]?["step"] == 4)
+  }
+
+  @Test("Tasks are listed by state, in pages")
+  func lists() async throws {
+    var ids: [String] = []
+    for number in 0..<5 { ids.append(try await submit(Int64(number))) }
+    _ = try await next()
+    let ready = try await get("/v1/tasks", query: ["queue": "q", "state": "ready", "limit": "2"])
+    #expect(ready["tasks"]?.arrayValue?.map { $0["id"]?.stringValue } == [ids[1], ids[2]])
+    let rest = try await get("/v1/tasks", query: ["queue": "q", "state": "ready", "after": ids[2]])
+    #expect(rest["tasks"]?.arrayValue?.map { $0["id"]?.stringValue } == [ids[3], ids[4]])
+    let bad = try await get("/v1/tasks", query: ["queue": "q", "state": "gone"])
+    #expect(bad["error"]?["message"]?.stringValue?.contains("ready, delayed") == true)
   }
 
   @Test("Looking at a queue doesn't make it")

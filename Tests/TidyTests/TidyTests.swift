@@ -37,6 +37,7 @@ import Testing
     "WorkerEmbedding": ["KubernetesCore", "ScalingAPI"],
     "PriorityQueue": [],
     "RateBudget": ["PriorityQueue"],
+    "CoordinationCore": ["PriorityQueue"],
     "CoordinationProtocol": ["RateBudget", "SwiftProtobuf", "Glibc", "Musl", "Darwin"],
     "Coordinator": [
       "CoordinationProtocol", "RateBudget", "GRPCCore", "GRPCNIOTransportHTTP2", "NIOCertificateReloading",
@@ -50,7 +51,7 @@ import Testing
     ],
     "mock-claude": ["ArgumentParser", "MockClaudeCommand"],
     "SwarmCoordination": [
-      "CoordinationProtocol", "GRPCCore", "GRPCNIOTransportHTTP2",
+      "CoordinationCore", "CoordinationProtocol", "GRPCCore", "GRPCNIOTransportHTTP2",
       "Logging", "NIOCore", "NIOHTTP1", "NIOPosix", "NIOSSL", "NIOTLS", "RateBudget", "UnixSignals", "Glibc", "Musl",
       "Darwin",
     ],
@@ -112,15 +113,28 @@ import Testing
       "ServiceLifecycle", "UnixSignals", "FoundationEssentials", "Foundation", "Glibc", "Musl", "Darwin",
     ],
     "TaskQueue": ["PriorityQueue"],
+    "CoordinationEngine": ["TaskQueue"],
+    "LocalEngine": [
+      "CoordinationEngine", "Crypto", "PriorityQueue", "Synchronization", "TaskQueue", "Glibc", "Musl", "Darwin",
+    ],
     "TaskQueueServer": [
-      "Hummingbird", "KubernetesCore", "KubernetesRuntime", "Logging", "NIOCore", "ServiceLifecycle", "Synchronization",
+      "CoordinationEngine", "Hummingbird", "KubernetesCore", "LocalEngine", "Logging", "NIOCore", "ServiceLifecycle",
       "TaskQueue",
+    ],
+    "SQLiteEngine": [
+      "CoordinationEngine", "Dispatch", "GRDB", "LocalEngine", "Synchronization", "TaskQueue", "FoundationEssentials",
+      "Foundation", "Glibc", "Musl", "Darwin",
+    ],
+    "TaskCommands": [
+      "ArgumentParser", "KubernetesClient", "KubernetesCore", "LocalEngine", "Logging", "SQLiteEngine",
+      "ServiceLifecycle", "TaskQueue", "TaskQueueServer", "UnixSignals", "CoordinationEngine", "Foundation",
     ],
     "WorkloadTrace": [],
     "LocalMode": [
       "ArgumentParser", "KubernetesClient", "KubernetesConfiguration", "KubernetesCore", "KubernetesRuntime",
-      "KubernetesYAML", "LocalAPI", "LocalCluster", "Logging", "ProcessNode", "ServiceLifecycle", "Synchronization",
-      "TaskQueue", "TaskQueueServer", "UnixSignals", "WorkloadTrace", "FoundationEssentials", "Foundation", "Glibc",
+      "CoordinationEngine", "KubernetesYAML", "LocalAPI", "LocalCluster", "LocalEngine", "Logging", "ProcessNode",
+      "ServiceLifecycle", "Synchronization", "TaskCommands", "TaskQueue", "TaskQueueServer", "UnixSignals",
+      "WorkloadTrace", "FoundationEssentials", "Foundation", "Glibc",
       "Musl", "Darwin",
     ],
     "UserCommands": [
@@ -128,7 +142,7 @@ import Testing
       "ScalingDecision", "HPAReference", "KubernetesCore", "KubernetesYAML", "WorkerEmbedding", "YAML",
       "System", "SystemPackage", "FoundationEssentials", "Foundation", "Glibc", "Musl", "Darwin",
     ],
-    "swarmscale": ["ArgumentParser", "ControllerCommand", "LocalMode", "UserCommands"],
+    "swarmscale": ["ArgumentParser", "ControllerCommand", "LocalMode", "TaskCommands", "UserCommands"],
     "swarmscale-controller": ["ArgumentParser", "ControllerCommand"],
   ]
 
