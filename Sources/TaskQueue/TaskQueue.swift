@@ -30,7 +30,7 @@ package struct TaskQueue: Sendable {
 
   private var tasks: [UInt64: TaskRecord] = [:]
   private var keys: [TaskKey: UInt64] = [:]
-  private var schedule = LaneSchedule()
+  private var schedule: LaneSchedule
   private var delayed = BinaryHeap<Due>()
   /// An entry for each claim, with the end that its lease had when the entry was made: a renewal doesn't touch it.
   private var leases = BinaryHeap<Due>()
@@ -44,12 +44,19 @@ package struct TaskQueue: Sendable {
   /// Makes an empty queue.
   package init(
     name: String, instance: String, limits: TaskQueueLimits = TaskQueueLimits(),
-    policy: TaskRetryPolicy = TaskRetryPolicy()
+    policy: TaskRetryPolicy = TaskRetryPolicy(), lanes: LanePolicy = LanePolicy()
   ) {
     self.name = name
     self.instance = instance
     self.limits = limits
     self.policy = policy
+    schedule = LaneSchedule(policy: lanes)
+  }
+
+  /// How lanes share the workers; what the orchestrator changes holds from the next claim on.
+  package var lanes: LanePolicy {
+    get { schedule.policy }
+    set { schedule.policy = newValue }
   }
 
   // MARK: Submitting
@@ -70,7 +77,23 @@ package struct TaskQueue: Sendable {
     guard counts.payloadBytes + fresh.reduce(0, { $0 + $1.payload.count }) <= limits.totalPayloadBytes else {
       throw .full(queue: name, what: "bytes of payloads", limit: limits.totalPayloadBytes)
     }
+    try admit(fresh, now)
     return new.map { submit($0, now) }
+  }
+
+  /// Turns away tasks of a lane whose backlog is older than its deadline: told now, a client can do something about it.
+  private mutating func admit(_ tasks: [NewTask], _ now: Duration) throws(TaskQueueError) {
+    // The least urgent first: it is what a mixed submission fails by.
+    for lane in TaskLane.allCases.reversed() {
+      guard let deadline = lanes.deadlines[lane], tasks.contains(where: { $0.lane == lane }),
+        let oldest = schedule.oldest(lane), now - oldest.submitted > deadline
+      else { continue }
+      counts.shed += tasks.count { $0.lane == lane }
+      let age = now - oldest.submitted
+      throw .shed(
+        queue: name, lane: lane, age: age,
+        retryAfter: min(max(age - deadline, .seconds(1)), max(lanes.longestRetryAfter, .seconds(1))))
+    }
   }
 
   private func check(_ task: NewTask) throws(TaskQueueError) {
@@ -79,6 +102,12 @@ package struct TaskQueue: Sendable {
     }
     if let key = task.key, !(1...limits.nameCharacters).contains(key.name.utf8.count) {
       throw .invalid("key: 1 to \(limits.nameCharacters) bytes, not \(key.name.utf8.count)")
+    }
+    guard task.fairnessKey.utf8.count <= limits.nameCharacters else {
+      throw .invalid("fairnessKey: \(limits.nameCharacters) bytes at most, not \(task.fairnessKey.utf8.count)")
+    }
+    if let cost = task.cost, !(1...limits.cost).contains(cost) {
+      throw .invalid("cost: 1 to \(limits.cost), not \(cost)")
     }
     if let attempts = task.attempts, !(1...limits.attempts).contains(attempts) {
       throw .invalid("maxAttempts: 1 to \(limits.attempts), not \(attempts)")
@@ -96,7 +125,7 @@ package struct TaskQueue: Sendable {
       record.state = .delayed(until: now + task.delay)
       delayed.push(Due(at: now + task.delay, number: lastNumber, epoch: 0))
     } else {
-      schedule.push(lastNumber, task.lane)
+      schedule.push(lastNumber, task, submitted: now)
     }
     tasks[lastNumber] = record
     if let key = task.key { keys[key] = lastNumber }
@@ -108,9 +137,10 @@ package struct TaskQueue: Sendable {
 
   // MARK: Working
 
-  /// Hands out up to `maximum` tasks under a lease; none when none can be claimed.
+  /// Hands out up to `maximum` tasks under a lease, of each lane as many as the worker has room for; none when none can be
+  /// claimed. Without `room` each lane may have all of `maximum`.
   package mutating func claim(
-    worker: String, maximum: Int, lease: Duration?, now: Duration
+    worker: String, maximum: Int, lease: Duration?, room: LaneCounts? = nil, now: Duration
   ) throws(TaskQueueError) -> [ClaimedTask] {
     expire(now: now)
     guard (1...limits.nameCharacters).contains(worker.utf8.count) else {
@@ -120,9 +150,11 @@ package struct TaskQueue: Sendable {
       throw .invalid("max: 1 to \(limits.claimTasks), not \(maximum)")
     }
     let lease = try checked(lease)
+    var room = room ?? LaneCounts(all: maximum)
     var claimed: [ClaimedTask] = []
     var bytes = 0
-    while claimed.count < maximum, bytes < limits.claimPayloadBytes, let number = schedule.pop() {
+    while claimed.count < maximum, bytes < limits.claimPayloadBytes, let (number, lane) = schedule.pop(room: room) {
+      room[lane] -= 1
       guard var record = tasks[number] else { continue }
       record.epoch += 1
       record.attempts += 1
@@ -230,7 +262,7 @@ package struct TaskQueue: Sendable {
     record.attempts -= 1
     record.state = .ready
     tasks[ticket.id.number] = record
-    schedule.push(ticket.id.number, record.task.lane)
+    schedule.push(ticket.id.number, record.task, submitted: record.submitted)
     counts.leased -= 1
     counts.pending += 1
     counts.released += 1
@@ -246,7 +278,7 @@ package struct TaskQueue: Sendable {
     record.attempts = 0
     record.state = .ready
     tasks[id.number] = record
-    schedule.push(id.number, record.task.lane)
+    schedule.push(id.number, record.task, submitted: record.submitted)
     counts.dead -= 1
     counts.pending += 1
   }
@@ -298,7 +330,7 @@ package struct TaskQueue: Sendable {
     statistics.delayed = delayed.count
     statistics.ready = TaskLane.allCases.map { schedule.count($0) }
     // Numbers rise with time: the smallest is the oldest.
-    let oldest = (TaskLane.allCases.compactMap { schedule.oldest($0) } + delayed.unordered.map(\.number)).min()
+    let oldest = (TaskLane.allCases.compactMap { schedule.oldest($0)?.number } + delayed.unordered.map(\.number)).min()
     if let oldest, let record = tasks[oldest] { statistics.oldestPending = now - record.submitted }
     return statistics
   }
@@ -312,7 +344,7 @@ package struct TaskQueue: Sendable {
       guard var record = tasks[due.number], case .delayed = record.state else { continue }
       record.state = .ready
       tasks[due.number] = record
-      schedule.push(due.number, record.task.lane)
+      schedule.push(due.number, record.task, submitted: record.submitted)
     }
     while let due = leases.first, due.at <= now {
       leases.pop()
@@ -337,7 +369,7 @@ package struct TaskQueue: Sendable {
     if record.attempts < record.task.attempts ?? policy.attempts {
       record.state = .ready
       counts.pending += 1
-      schedule.push(number, record.task.lane)
+      schedule.push(number, record.task, submitted: record.submitted)
     } else {
       record.state = .dead(reason: record.lastFailure)
       counts.dead += 1

@@ -6,6 +6,8 @@ package enum TaskQueueError: Error, Hashable, Sendable, CustomStringConvertible 
   case tooLarge(what: String, bytes: Int, limit: Int)
   /// The queue holds as much as it may.
   case full(queue: String, what: String, limit: Int)
+  /// The lane's oldest task has waited longer than its lane's deadline: what comes now would wait at least as long.
+  case shed(queue: String, lane: TaskLane, age: Duration, retryAfter: Duration)
   /// The engine behind the queue can't be reached now.
   case unavailable(String)
   /// There is no such task, or none any more.
@@ -22,6 +24,9 @@ package enum TaskQueueError: Error, Hashable, Sendable, CustomStringConvertible 
       "the \(what) has \(bytes) bytes, and \(limit) are allowed: keep it elsewhere and hand over where it is"
     case .full(let queue, let what, let limit):
       "the queue \(queue) is full (\(limit) \(what)): submit later, run more workers, or retry or discard dead letters"
+    case .shed(let queue, let lane, let age, let retryAfter):
+      "the queue \(queue) takes no \(lane.name) tasks now, whose oldest has waited for \(age.components.seconds) s: submit again in "
+        + "\(retryAfter.components.seconds) s, or run more workers"
     case .unavailable(let text): text
     case .unknownTask(let id):
       "there is no task \(id): it was done long ago, or the queue, which lives in memory, was started anew; don't send this again"

@@ -24,6 +24,8 @@ package struct TaskQueueLimits: Hashable, Sendable {
   package var reasonCharacters = 1_000
   /// Attempts that a task may ask for.
   package var attempts = 100
+  /// The cost that a task may have.
+  package var cost = 1_000_000
   /// The shortest and the longest lease.
   package var lease = Duration.seconds(1)...Duration.seconds(3_600)
 

@@ -4,6 +4,8 @@ package struct TaskQueueStatistics: Hashable, Sendable {
   package var submitted = 0
   /// Submissions whose key was known.
   package var duplicates = 0
+  /// Tasks that were turned away because their lane's backlog is older than its deadline.
+  package var shed = 0
   /// Tasks that wait, those included that wait for their time.
   package var pending = 0
   /// Of those, the ones that wait for their time.

@@ -3,13 +3,14 @@ package struct TaskQueues: Sendable {
   private let instance: String
   private let limits: TaskQueueLimits
   private let policy: TaskRetryPolicy
+  private let lanes: LanePolicy
   private let maximum: Int
   private var queues: [String: TaskQueue] = [:]
 
   /// Makes an engine's queues, `maximum` at most. `instance` is new for each run, and letters and digits only.
   package init(
     instance: String, maximum: Int = 1_000, limits: TaskQueueLimits = TaskQueueLimits(),
-    policy: TaskRetryPolicy = TaskRetryPolicy()
+    policy: TaskRetryPolicy = TaskRetryPolicy(), lanes: LanePolicy = LanePolicy()
   ) {
     precondition(
       !instance.isEmpty && instance.utf8.allSatisfy { Self.isAlphanumeric($0) }, "an instance is letters and digits")
@@ -17,6 +18,7 @@ package struct TaskQueues: Sendable {
     self.maximum = maximum
     self.limits = limits
     self.policy = policy
+    self.lanes = lanes
   }
 
   /// Does something with the queue of a name, which is made when it isn't there.
@@ -26,7 +28,7 @@ package struct TaskQueues: Sendable {
     if queues[name] == nil {
       try Self.check(name)
       guard queues.count < maximum else { throw .full(queue: name, what: "queues", limit: maximum) }
-      queues[name] = TaskQueue(name: name, instance: instance, limits: limits, policy: policy)
+      queues[name] = TaskQueue(name: name, instance: instance, limits: limits, policy: policy, lanes: lanes)
     }
     return try body(&queues[name]!)
   }

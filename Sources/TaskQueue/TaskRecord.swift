@@ -10,17 +10,27 @@ package struct NewTask: Hashable, Sendable {
   package var attempts: Int?
   /// How long it is kept before it can be claimed; zero: at once.
   package var delay: Duration
+  /// For whom it is done, such as a tenant: the keys of a lane share it evenly, however much each has submitted. Empty is a key as well.
+  package var fairnessKey: String
+  /// What it costs beside others of its lane, in any unit; nil: by its payload, 1 and 1 more for each 4 KiB.
+  package var cost: Int?
 
   /// Describes a task.
   package init(
-    lane: TaskLane = .normal, key: TaskKey? = nil, payload: [UInt8], attempts: Int? = nil, delay: Duration = .zero
+    lane: TaskLane = .normal, key: TaskKey? = nil, payload: [UInt8], attempts: Int? = nil, delay: Duration = .zero,
+    fairnessKey: String = "", cost: Int? = nil
   ) {
     self.lane = lane
     self.key = key
     self.payload = payload
     self.attempts = attempts
     self.delay = delay
+    self.fairnessKey = fairnessKey
+    self.cost = cost
   }
+
+  /// What its key pays for it.
+  var fairnessCost: UInt64 { UInt64(max(1, cost ?? 1 + payload.count / 4_096)) }
 }
 
 /// Where a task stands.

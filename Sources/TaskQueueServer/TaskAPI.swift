@@ -79,7 +79,9 @@ package struct TaskAPI: Sendable {
 
   // MARK: Submitting
 
-  private static let taskFields = ["payload", "lane", "key", "generation", "maxAttempts", "delaySeconds"]
+  private static let taskFields = [
+    "payload", "lane", "key", "generation", "maxAttempts", "delaySeconds", "fairnessKey", "cost",
+  ]
 
   private func submit(_ body: [UInt8]) async throws -> Answer {
     let fields = try TaskAPIFields(body: body, known: ["queue", "tasks"] + Self.taskFields)
@@ -116,7 +118,8 @@ package struct TaskAPI: Sendable {
     return NewTask(
       lane: lane, key: try fields.string("key").map { TaskKey($0, generation: UInt64(generation)) },
       payload: payload.text, attempts: try fields.integer("maxAttempts"),
-      delay: try fields.seconds("delaySeconds") ?? .zero)
+      delay: try fields.seconds("delaySeconds") ?? .zero, fairnessKey: try fields.string("fairnessKey") ?? "",
+      cost: try fields.integer("cost"))
   }
 
   // MARK: Working

@@ -21,6 +21,7 @@ struct TaskAPIError: Error {
       case .invalid: (400, "invalid_request_error", nil)
       case .tooLarge: (413, "request_too_large", nil)
       case .full: (429, "queue_full", 5)
+      case .shed(_, _, _, let retryAfter): (429, "lane_shed", Int(retryAfter.components.seconds))
       case .unavailable: (503, "engine_unavailable", 1)
       case .unknownTask: (404, "unknown_task", nil)
       case .staleTicket: (409, "stale_epoch", nil)

@@ -189,36 +189,6 @@ extension TaskQueue {
     #expect(queue.statistics(now: at(3)).duplicates == 2)
   }
 
-  @Test("Of a thousand claims with all lanes full, each lane gets its share")
-  mutating func shares() throws {
-    for lane in TaskLane.allCases {
-      _ = try queue.submit((0..<1_000).map { _ in task(lane: lane) }, now: at(0))
-    }
-    var taken: [TaskLane: Int] = [:]
-    for _ in 0..<10 {
-      for claimed in try queue.claim(worker: "w", maximum: 85, lease: nil, now: at(0)) {
-        taken[claimed.lane, default: 0] += 1
-      }
-    }
-    for lane in TaskLane.allCases {
-      let expected = 10 * lane.weight
-      #expect(abs((taken[lane] ?? 0) - expected) <= 1 + expected / 50, "\(lane.name): \(taken[lane] ?? 0)")
-    }
-  }
-
-  @Test("A lane that had nothing for long doesn't make up for it")
-  mutating func noCredit() throws {
-    for _ in 0..<5 {
-      _ = try queue.submit((0..<100).map { _ in task(lane: .critical) }, now: at(0))
-      _ = try queue.claim(worker: "w", maximum: 100, lease: nil, now: at(0))
-    }
-    _ = try queue.submit(
-      (0..<100).map { _ in task(lane: .bulk) } + (0..<100).map { _ in task(lane: .critical) }, now: at(1))
-    let next = try queue.claim(worker: "w", maximum: 60, lease: nil, now: at(1))
-    #expect(next.filter { $0.lane == .bulk }.count <= 2)
-    #expect(next.contains { $0.lane == .bulk })
-  }
-
   @Test("What goes beyond the limits is refused, and nothing of it is taken")
   func limits() throws {
     var limits = TaskQueueLimits()
