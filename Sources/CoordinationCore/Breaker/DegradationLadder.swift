@@ -78,6 +78,13 @@ package struct DegradationLadder: Sendable {
     package var to: DegradationRung
     /// What led up; nil on the way down.
     package var cause: DegradationCause?
+
+    /// Describes a move.
+    package init(from: DegradationRung, to: DegradationRung, cause: DegradationCause?) {
+      self.from = from
+      self.to = to
+      self.cause = cause
+    }
   }
 
   /// Where it stands.

@@ -52,6 +52,13 @@ package struct CellBalancer: Hashable, Sendable {
     package var to: Int
     /// How many.
     package var tasks: Int
+
+    /// Describes a transfer.
+    package init(from: Int, to: Int, tasks: Int) {
+      self.from = from
+      self.to = to
+      self.tasks = tasks
+    }
   }
 
   private let policy: Policy

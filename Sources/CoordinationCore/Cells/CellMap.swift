@@ -31,19 +31,22 @@ package struct CellMap: Hashable, Sendable {
   /// The number of the next cell; numbers aren't used again.
   package private(set) var nextCell: Int
   private let policy: Policy
+  /// The agents of each cell.
+  private var totals: [Int: Int]
 
   /// Goes on from a map that was written down.
   package init(cells: [Int: [String: Int]] = [:], nextCell: Int = 1, policy: Policy = Policy()) {
     self.cells = cells
     self.nextCell = max(nextCell, (cells.keys.max() ?? 0) + 1)
     self.policy = policy
+    totals = cells.mapValues { $0.values.reduce(0, +) }
   }
 
   /// The cells' numbers, sorted.
   package var numbers: [Int] { cells.keys.sorted() }
 
   /// The agents of a cell.
-  package func agents(_ cell: Int) -> Int { cells[cell]?.values.reduce(0, +) ?? 0 }
+  package func agents(_ cell: Int) -> Int { totals[cell] ?? 0 }
 
   /// The cell of a pod.
   package func cell(of pod: String) -> Int? { numbers.first { cells[$0]?[pod] != nil } }
@@ -57,12 +60,13 @@ package struct CellMap: Hashable, Sendable {
         known.insert(pod)
         cells[cell]?[pod] = pods[pod]
       }
+      totals[cell] = cells[cell]?.values.reduce(0, +)
     }
     for cell in numbers { effects += relieve(cell) }
     for pod in pods.keys.sorted() where !known.contains(pod) { effects += place(pod, pods[pod] ?? 0, from: nil) }
     effects += merge()
     for cell in numbers where cells[cell]?.isEmpty == true {
-      cells[cell] = nil
+      (cells[cell], totals[cell]) = (nil, nil)
       effects.append(.closed(cell))
     }
     return effects
@@ -80,6 +84,7 @@ package struct CellMap: Hashable, Sendable {
       let hasSmaller = pods.contains { $0.value < agents && $0.value >= excess && cells[cell]?[$0.key] != nil }
       guard !hasSmaller else { continue }
       cells[cell]?[pod] = nil
+      totals[cell, default: 0] -= agents
       effects += place(pod, agents, from: cell)
     }
     return effects
@@ -87,19 +92,19 @@ package struct CellMap: Hashable, Sendable {
 
   /// Puts a pod into the fullest cell that has room for it below the fill, else below the limit, else into a new one.
   private mutating func place(_ pod: String, _ agents: Int, from: Int?) -> [Effect] {
-    let others = numbers.filter { $0 != from }
     func best(_ bound: Int) -> Int? {
-      others.filter { self.agents($0) + agents <= bound }.max {
+      cells.keys.filter { $0 != from && self.agents($0) + agents <= bound }.max {
         (self.agents($0), $1) < (self.agents($1), $0)
       }
     }
+    func put(_ cell: Int) { cells[cell, default: [:]][pod] = agents; totals[cell, default: 0] += agents }
     if let cell = best(policy.limit * policy.fillPercent / 100) ?? (from == nil ? best(policy.limit) : nil) {
-      cells[cell]?[pod] = agents
+      put(cell)
       return [.moved(pod: pod, from: from, to: cell)]
     }
     let cell = nextCell
     nextCell += 1
-    cells[cell] = [pod: agents]
+    put(cell)
     return [.opened(cell), .moved(pod: pod, from: from, to: cell)]
   }
 
@@ -118,7 +123,8 @@ package struct CellMap: Hashable, Sendable {
         cells[target]?[pod] = agents
         effects.append(.moved(pod: pod, from: smallest, to: target))
       }
-      cells[smallest] = [:]
+      totals[target, default: 0] += agents(smallest)
+      (cells[smallest], totals[smallest]) = ([:], 0)
     }
   }
 }

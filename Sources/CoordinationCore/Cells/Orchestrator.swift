@@ -20,6 +20,8 @@ package struct FleetSnapshot: Hashable, Sendable {
   package var cells: [Int: [String: Int]] = [:]
   /// The next cell's number.
   package var nextCell = 1
+  /// The cell of each shard of the queue; their number is the fleet's for ever.
+  package var shards = [Int?](repeating: nil, count: 64)
   /// The tier as it is.
   package var tier = FleetTier.inProcess
   /// What the cells tell.
@@ -43,7 +45,9 @@ package struct FleetPlan: Hashable, Sendable {
   package var cells: [Int: [String: Int]]
   /// The next cell's number.
   package var nextCell: Int
-  /// What changed in them.
+  /// The cell of each shard: whose pods claim from it.
+  package var shards: [Int?]
+  /// What changed in the cells.
   package var changes: [CellMap.Effect]
   /// Each cell's part of the budget; the parts sum up to it.
   package var budgets: [Int: Int]
@@ -92,9 +96,12 @@ package struct Orchestrator: Sendable {
     _ = tiers.handle(agents: snapshot.pods.values.reduce(0) { $0 + $1.slots }, now: now)
     var map = CellMap(cells: snapshot.cells, nextCell: snapshot.nextCell, policy: policy.cells)
     let changes = map.update(pods: snapshot.pods.mapValues(\.slots))
+    var shards = ShardMap(owners: snapshot.shards)
+    shards.update(cells: map.cells.mapValues { $0.values.reduce(0, +) })
     let summaries = snapshot.summaries.filter { map.cells[$0.cell] != nil }
     return FleetPlan(
-      epoch: epoch, tier: tiers.tier, cells: map.cells, nextCell: map.nextCell, changes: changes,
+      epoch: epoch, tier: tiers.tier, cells: map.cells, nextCell: map.nextCell, shards: shards.owners,
+      changes: changes,
       budgets: budgets(map, snapshot, now), transfers: balancer.handle(summaries, now: now), weights: policy.weights,
       shedsBulk: snapshot.rung >= .shedBulk)
   }
@@ -111,28 +118,7 @@ package struct Orchestrator: Sendable {
       guard let summary else { return slots }
       return min(slots, max(0, summary.slots - summary.freeSlots) + summary.waiting)
     }
-    let parts = Self.split(snapshot.budget - floor * numbers.count, by: demands)
+    let parts = ShardMap.split(snapshot.budget - floor * numbers.count, by: demands)
     return Dictionary(uniqueKeysWithValues: zip(numbers, parts.map { $0 + floor }))
-  }
-
-  /// Splits a whole by weights, the largest remainders rounded up; evenly when all are zero.
-  static func split(_ whole: Int, by weights: [Int]) -> [Int] {
-    guard !weights.isEmpty else { return [] }
-    let sum = weights.reduce(0, +)
-    let weights = sum > 0 ? weights : [Int](repeating: 1, count: weights.count)
-    let total = max(sum, sum > 0 ? 1 : weights.count)
-    var parts: [Int] = []
-    var remainders: [(remainder: Int, index: Int)] = []
-    for (index, weight) in weights.enumerated() {
-      let (high, low) = whole.multipliedFullWidth(by: weight)
-      let (quotient, remainder) = total.dividingFullWidth((high, low))
-      parts.append(quotient)
-      remainders.append((remainder, index))
-    }
-    let rest = whole - parts.reduce(0, +)
-    for entry in remainders.sorted(by: { ($0.remainder, $1.index) > ($1.remainder, $0.index) }).prefix(rest) {
-      parts[entry.index] += 1
-    }
-    return parts
   }
 }

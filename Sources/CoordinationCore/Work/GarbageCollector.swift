@@ -115,7 +115,8 @@ package struct GarbageCollector: Sendable {
       // What is done refers to what its commit kept.
       if things[name]?.stage != .tombstone { refer(name, Set(references), now) }
     case .wrote(let blob):
-      if blobs[blob] == nil { note(blob, by: 0, now) }
+      // Written anew, its reference may be on the way once more.
+      if blobs[blob]?.references ?? 0 == 0 { note(blob, by: 0, now) }
     case .committed(let name, let keeps):
       guard things[name]?.stage != .tombstone else { return [] }
       refer(name, Set(keeps), now)
