@@ -119,7 +119,9 @@ private struct Store {
     var store = Store()
     var chain = try CheckpointChain(epoch: 1)
     try store.commit(&chain, step: 1, isDelta: false)
-    var (one, two) = (try CheckpointChain(epoch: 1, head: store.head), try CheckpointChain(epoch: 1, head: store.head))
+    let found = try CheckpointChain.restore(#require(store.head)) { store.blobs[$0] }
+    var one = try CheckpointChain(epoch: 1, head: store.head, restored: found)
+    var two = one
     try store.commit(&one, step: 2, isDelta: true)
     let (first, parent) = (store.head, two.head?.digest)
     #expect(throws: CheckpointChain.Failure.conflict(expected: parent ?? .none, found: first?.digest ?? .none)) {
@@ -127,7 +129,8 @@ private struct Store {
     }
     #expect(store.head == first)
     // A later claim fences the first.
-    var later = try CheckpointChain(epoch: 2, head: store.head)
+    let after = try CheckpointChain.restore(#require(store.head)) { store.blobs[$0] }
+    var later = try CheckpointChain(epoch: 2, head: store.head, restored: after)
     try store.commit(&later, step: 4, isDelta: true)
     #expect(throws: CheckpointChain.Failure.fenced(epoch: 1, current: 2)) {
       try store.commit(&one, step: 5, isDelta: true)
@@ -154,7 +157,7 @@ private struct Store {
         let head = try #require(store.head)
         let found = try CheckpointChain.restore(head) { store.blobs[$0] }
         #expect(found.step == step && found.frames.count <= CheckpointChain.fullInterval)
-        chain = try CheckpointChain(epoch: chain.epoch + 1, head: head, deltas: found.frames.count - 1)
+        chain = try CheckpointChain(epoch: chain.epoch + 1, head: head, restored: found)
       }
     }
     let head = try #require(store.head)

@@ -60,12 +60,14 @@ package struct CheckpointChain: Sendable {
   /// Checkpoints since the last full one.
   private var sinceFull: Int
 
-  /// The chain of a claim, from the head that the store holds; `deltas` is what `restore` has found.
-  package init(epoch: UInt64, head: Head? = nil, deltas: Int = 0) throws(Failure) {
+  /// The chain of a claim, from the head that the store holds and what was restored of it. Whoever went back behind the head, or began
+  /// anew, writes all of the state next: a delta would be against the head's.
+  package init(epoch: UInt64, head: Head? = nil, restored: Restoration? = nil) throws(Failure) {
     if let head, head.epoch > epoch { throw .fenced(epoch: epoch, current: head.epoch) }
     self.epoch = epoch
     self.head = head
-    sinceFull = head == nil ? Self.fullInterval : deltas + 1
+    let isAtHead = head != nil && restored?.digest == head?.digest
+    sinceFull = isAtHead ? restored?.frames.count ?? Self.fullInterval : Self.fullInterval
   }
 
   /// Whether the next checkpoint must hold all of the state.
