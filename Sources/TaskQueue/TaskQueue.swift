@@ -323,6 +323,9 @@ package struct TaskQueue: Sendable {
   /// How many tasks can be claimed, as of the last call.
   package var claimable: Int { schedule.count }
 
+  /// How many tasks of a lane can be claimed, as of the last call.
+  package func claimable(_ lane: TaskLane) -> Int { schedule.count(lane) }
+
   /// The counts.
   package mutating func statistics(now: Duration) -> TaskQueueStatistics {
     expire(now: now)

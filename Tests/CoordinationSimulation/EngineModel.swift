@@ -23,6 +23,8 @@ struct EngineModel {
   /// The last epoch of each claim.
   var epochs: [String: UInt64] = [:]
   var committed: [String: (epoch: UInt64, result: [UInt8])] = [:]
+  /// Whose turn it is at each worker.
+  private var turns: [String: LaneTurns] = [:]
   private var awayUntil = Duration.zero
   private var stuck: Set<Int> = []
   private var isDirty = false
@@ -83,30 +85,50 @@ struct EngineModel {
     _ worker: String, shards: [Int], maximum: Int, room: LaneCounts, now: Duration
   ) -> (tasks: [ClaimedTask], hasCritical: Bool) {
     isDirty = true
-    var (room, left) = (room, maximum)
-    var claimed: [ClaimedTask] = []
-    var hasCritical = false
-    for shard in shards {
-      hasCritical = hasCritical || queues[shard].statistics(now: now).ready[0] > 0
-      guard left > 0, !stuck.contains(shard),
-        let tasks = try? queues[shard].claim(
-          worker: worker, maximum: left, lease: .seconds(30), room: room, now: now)
-      else { continue }
-      for task in tasks {
-        left -= 1
-        room[task.lane] -= 1
-        let name = "\(task.ticket.id)"
-        if task.ticket.epoch <= epochs[name] ?? 0 {
-          violations.append("\(name) is claimed twice under epoch \(task.ticket.epoch)")
-        }
-        if committed[name] != nil { violations.append("\(name) is handed out although it is done") }
-        epochs[name] = task.ticket.epoch
-        if task.lane == .critical, task.ticket.epoch == 1 { judge(task, now) }
-        _ = collector.handle(.started(name), now: now)
+    var (room, claimed) = (room, [ClaimedTask]())
+    var order = shards
+    for shard in shards { queues[shard].expire(now: now) }
+    let hasCritical = shards.contains { queues[$0].claimable(.critical) > 0 }
+    let deliverable = shards.filter { !stuck.contains($0) }
+    // Lanes come before shards: one shard's bulk must not keep another one's critical waiting.
+    func open() -> LaneCounts {
+      var open = room
+      for lane in TaskLane.allCases where !deliverable.contains(where: { queues[$0].claimable(lane) > 0 }) {
+        open[lane] = 0
       }
-      claimed += tasks
+      return open
+    }
+    while claimed.count < maximum {
+      guard let lane = turns[worker, default: LaneTurns()].next(open: open(), isHighOlder: false) else { break }
+      guard let index = order.firstIndex(where: { !stuck.contains($0) && queues[$0].claimable(lane) > 0 }) else {
+        break
+      }
+      // The next task of the lane comes from the next shard.
+      let shard = order.remove(at: index)
+      order.append(shard)
+      var only = LaneCounts(all: 0)
+      only[lane] = 1
+      guard
+        let task = try? queues[shard].claim(
+          worker: worker, maximum: 1, lease: .seconds(30), room: only, now: now
+        ).first
+      else { break }
+      room[lane] -= 1
+      claimed.append(task)
+      note(task, now)
     }
     return (claimed, hasCritical)
+  }
+
+  private mutating func note(_ task: ClaimedTask, _ now: Duration) {
+    let name = "\(task.ticket.id)"
+    if task.ticket.epoch <= epochs[name] ?? 0 {
+      violations.append("\(name) is claimed twice under epoch \(task.ticket.epoch)")
+    }
+    if committed[name] != nil { violations.append("\(name) is handed out although it is done") }
+    epochs[name] = task.ticket.epoch
+    if task.lane == .critical, task.ticket.epoch == 1 { judge(task, now) }
+    _ = collector.handle(.started(name), now: now)
   }
 
   /// A critical task waits no longer than it takes somebody to ask, apart from the engine's own trouble.
