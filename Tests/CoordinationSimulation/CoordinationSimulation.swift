@@ -34,11 +34,10 @@ private func run(_ scenario: Scenario) -> Tally {
 @Suite("Coordination in virtual time")
 struct CoordinationSimulation {
   @Test("Whatever befalls a fleet, no task is lost, each has one result, waits are bounded, and then all drains")
-  func faults() {
-    var total = Tally()
-    for seed in seeds {
-      let tally = run(Scenario.drawn(seed: seed))
-      total = total + tally
+  func faults() async {
+    let total = await withTaskGroup(of: Tally.self) { group in
+      for seed in seeds { group.addTask { run(Scenario.drawn(seed: seed)) } }
+      return await group.reduce(Tally(), +)
     }
     print(
       "\(seeds.count) seeds, \(total.events) events, \(total.faults) faults: \(total.acknowledged) tasks acknowledged, \(total.committed) done,",
