@@ -82,6 +82,7 @@ let package = Package(
     // MARK: The Claude API's budget
     .target(name: "PriorityQueue"),
     .target(name: "RateBudget", dependencies: ["PriorityQueue"]),
+    .target(name: "CoordinationCore", dependencies: ["PriorityQueue"]),
     .target(
       name: "CoordinationProtocol",
       dependencies: [
@@ -123,7 +124,7 @@ let package = Package(
     .target(
       name: "SwarmCoordination",
       dependencies: [
-        "CoordinationProtocol", "RateBudget",
+        "CoordinationCore", "CoordinationProtocol", "RateBudget",
         .product(name: "GRPCCore", package: "grpc-swift-2"),
         .product(name: "GRPCNIOTransportHTTP2", package: "grpc-swift-nio-transport"),
         .product(name: "Logging", package: "swift-log"),
@@ -432,6 +433,8 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
       ]),
     .testTarget(name: "TaskQueueTests", dependencies: ["TaskQueue"]),
+    .testTarget(name: "CoordinationCoreTests", dependencies: ["CoordinationCore"]),
+    .testTarget(name: "CoordinationSimulation", dependencies: ["CoordinationCore", "PriorityQueue", "TaskQueue"]),
     .testTarget(
       name: "TaskQueueServerTests", dependencies: ["KubernetesCore", "TaskQueue", "TaskQueueServer", "TestSupport"]),
     .testTarget(

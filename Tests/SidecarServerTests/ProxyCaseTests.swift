@@ -133,7 +133,8 @@ import Testing
       expectStatus(529, try await lost)
       let times = upstream.requests.filter { String(decoding: $0.body, as: UTF8.self).contains("opus") }.map(\.at)
       try #require(times.count >= 6)
-      #expect(times[5] - times[4] >= 60_000_000_000)
+      // A tenth less at most, so that many pods don't probe at the same moment.
+      #expect(times[5] - times[4] >= 54_000_000_000)
     }
   }
 

@@ -37,6 +37,7 @@ import Testing
     "WorkerEmbedding": ["KubernetesCore", "ScalingAPI"],
     "PriorityQueue": [],
     "RateBudget": ["PriorityQueue"],
+    "CoordinationCore": ["PriorityQueue"],
     "CoordinationProtocol": ["RateBudget", "SwiftProtobuf", "Glibc", "Musl", "Darwin"],
     "Coordinator": [
       "CoordinationProtocol", "RateBudget", "GRPCCore", "GRPCNIOTransportHTTP2", "NIOCertificateReloading",
@@ -50,7 +51,7 @@ import Testing
     ],
     "mock-claude": ["ArgumentParser", "MockClaudeCommand"],
     "SwarmCoordination": [
-      "CoordinationProtocol", "GRPCCore", "GRPCNIOTransportHTTP2",
+      "CoordinationCore", "CoordinationProtocol", "GRPCCore", "GRPCNIOTransportHTTP2",
       "Logging", "NIOCore", "NIOHTTP1", "NIOPosix", "NIOSSL", "NIOTLS", "RateBudget", "UnixSignals", "Glibc", "Musl",
       "Darwin",
     ],

@@ -1,3 +1,4 @@
+import CoordinationCore
 import NIOCore
 import NIOHTTP1
 import RateBudget
@@ -23,7 +24,7 @@ extension ClaudeGateway {
     do {
       admission = try await authority.acquire(call.admission)
     } catch {
-      breaker(call.kind.model) { $0.abandon(permit) }
+      tellBreaker(call.kind.model, permit, .unknown)
       return .answer(try answer(to: error, call))
     }
     // The model may have begun to fail while this request waited.
@@ -54,7 +55,7 @@ extension ClaudeGateway {
       response = try await exchange.response()
     } catch {
       guard !Task.isCancelled else {
-        breaker(call.kind.model) { $0.abandon(permit) }
+        tellBreaker(call.kind.model, permit, .unknown)
         // Upstream may have taken it: the input stays charged as estimated.
         authority.settle(admission, usage: Usage(), isFinal: true)
         throw CancellationError()
@@ -65,7 +66,7 @@ extension ClaudeGateway {
       return try await handle(response, &call, admission, permit)
     } catch {
       // Only reading what comes before the client's first byte throws.
-      breaker(call.kind.model) { $0.abandon(permit) }
+      tellBreaker(call.kind.model, permit, .unknown)
       authority.settle(admission, usage: Usage(), isFinal: true)
       throw error
     }
@@ -84,7 +85,7 @@ extension ClaudeGateway {
     case 403 where response.headers.first(name: "content-type")?.hasPrefix("text/html") == true:
       return try await failed(response, &call, admission, permit)
     default:
-      breaker(call.kind.model) { $0.succeed() }
+      tellBreaker(call.kind.model, permit, .success)
       settleNothing(response, admission, call)
       return .answer(forward(response))
     }
@@ -115,7 +116,7 @@ extension ClaudeGateway {
         return try await fail(&call, admission, permit, Failure(cause: .connection))
       }
     }
-    breaker(call.kind.model) { $0.succeed() }
+    tellBreaker(call.kind.model, permit, .success)
     let meter = meter(for: call, admission, isEventStream: isEvents)
     let (authority, observe, group, isFast) = (authority, observe, call.group, call.isFast)
     let (status, headers) = (Int(response.status.code), response.headers)
@@ -158,7 +159,7 @@ extension ClaudeGateway {
     _ response: UpstreamResponse, _ call: inout Call, _ admission: Admission, _ permit: CircuitBreaker.Permit
   ) async throws -> Step {
     let (chunks, isOver) = try await Self.collect(response.body)
-    breaker(call.kind.model) { $0.succeed() }
+    tellBreaker(call.kind.model, permit, response.status == .tooManyRequests ? .backPressure : .success)
     let verdict = verdict(response, chunks)
     let headers = Self.rateHeaders(response.headers, isFast: call.isFast)
     if verdict == .settled {
@@ -240,8 +241,8 @@ extension ClaudeGateway {
     _ call: inout Call, _ admission: Admission, _ permit: CircuitBreaker.Permit, _ failure: Failure
   ) async throws -> Step {
     authority.release(admission)
+    if tellBreaker(call.kind.model, permit, .failure) { observe(.opened(model: call.group)) }
     let now = clock.now
-    if breaker(call.kind.model, { $0.fail(permit, now: now) }) { observe(.opened(model: call.group)) }
     call.failures += 1
     call.lastFailure = failure.answer ?? call.lastFailure
     let pause = state.withLock { state -> Duration? in

@@ -1,3 +1,4 @@
+import CoordinationCore
 import NIOCore
 import NIOHTTP1
 import RateBudget
@@ -130,10 +131,10 @@ extension ClaudeGateway {
   func passBreaker(_ model: String, before deadline: BudgetTime) async throws -> CircuitBreaker.Permit? {
     while true {
       let now = clock.now
-      let permit = state.withLock { $0.breakers[model]?.permit(now: now) } ?? .pass
+      let permit = state.withLock { $0.breakers[model]?.permit(now: now - .zero) } ?? .pass
       guard case .wait(let until) = permit else { return permit }
-      guard until < deadline else { return nil }
-      try await clock.sleep(until: until)
+      guard .zero + until < deadline else { return nil }
+      try await clock.sleep(until: .zero + until)
     }
   }
 
@@ -141,15 +142,16 @@ extension ClaudeGateway {
     state.withLock { $0.breakers[model]?.isClosed ?? true }
   }
 
-  /// Tells a model's breaker something; whether that opened it.
+  /// Tells a model's breaker what became of a request; whether that opened it.
   @discardableResult
-  func breaker(_ model: String, _ body: (inout CircuitBreaker) -> Void) -> Bool {
+  func tellBreaker(_ model: String, _ permit: CircuitBreaker.Permit, _ outcome: CircuitBreaker.Outcome) -> Bool {
     let model = String(model.prefix(BudgetPlan.longestModel))
-    let policy = configuration.breaker
+    let now = clock.now
     return state.withLock { state in
-      var breaker = state.breakers[model] ?? CircuitBreaker(policy: policy)
+      var breaker = state.breakers[model] ?? CircuitBreaker(policy: configuration.breaker)
       let wasClosed = breaker.isClosed
-      body(&breaker)
+      let jitter = UInt32.random(in: 0 ... .max, using: &state.generator)
+      _ = breaker.handle(.ended(permit, outcome, jitter: jitter), now: now - .zero)
       let isKnown = state.breakers[model] != nil
       state.breakers[model] =
         breaker.isAtRest || (!isKnown && state.breakers.count >= Self.breakerLimit) ? nil : breaker

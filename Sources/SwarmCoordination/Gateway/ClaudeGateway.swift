@@ -1,3 +1,4 @@
+package import CoordinationCore
 import NIOCore
 import NIOHTTP1
 package import RateBudget
