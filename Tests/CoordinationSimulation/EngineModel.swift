@@ -23,6 +23,7 @@ struct EngineModel {
   /// The last epoch of each claim.
   var epochs: [String: UInt64] = [:]
   var committed: [String: (epoch: UInt64, result: [UInt8])] = [:]
+  private var ended: Set<String> = []
   /// Whose turn it is at each worker.
   private var turns: [String: LaneTurns] = [:]
   private var awayUntil = Duration.zero
@@ -170,6 +171,7 @@ struct EngineModel {
 
   /// The task is over: memory goes now, the rest when it is due.
   private mutating func end(_ name: String, _ now: Duration) {
+    ended.insert(name)
     for effect in collector.handle(.committed(name, keeps: []), now: now) {
       if case .bury(let name) = effect { trails[name] = nil }
     }
@@ -178,7 +180,7 @@ struct EngineModel {
   mutating func collect(_ now: Duration) {
     // A task whose last attempt's lease ran out is a dead letter without anybody having said so. Here they are discarded at once.
     for queue in queues {
-      for letter in queue.deadLetters(maximum: 100) where trails["\(letter.id)"] != nil { end("\(letter.id)", now) }
+      for letter in queue.deadLetters(maximum: 100) where !ended.contains("\(letter.id)") { end("\(letter.id)", now) }
     }
     for effect in collector.handle(.tick, now: now) {
       guard case .deleteBlob(let digest) = effect else { continue }
@@ -195,7 +197,8 @@ struct EngineModel {
   /// Whether a claim still holds its task: what the store checks before it takes what is written for it.
   private func holds(_ ticket: TaskTicket) -> Bool {
     guard let record = try? queues[shard(of: ticket.id)].record(ticket.id) else { return false }
-    return record.epoch == ticket.epoch && record.state.name != .done
+    // A claim whose lease has run out holds nothing, whether or not somebody else has the task by now.
+    return record.epoch == ticket.epoch && record.state.name == .leased
   }
 
   /// Writes an entry; false: a later claim has the task.
@@ -268,7 +271,7 @@ struct EngineModel {
     for index in queues.indices where queues[index].statistics(now: world.now).lost != 0 {
       world.violate("queue \(index) has lost tasks")
     }
-    if worstCritical > .seconds(150) { world.violate("a critical task has waited for \(worstCritical)") }
+    if worstCritical > .seconds(120) { world.violate("a critical task has waited for \(worstCritical)") }
     world.tally.worstCritical = worstCritical
   }
 

@@ -407,7 +407,7 @@ private struct LaneLoad {
     }
     intake.claimed(.normal, now: at(0))
     #expect(intake.begin(now: at(0)) == nil)
-    #expect(intake.room(now: at(0)).lanes == LaneCounts(critical: 1, high: 1, normal: 1, bulk: 0))
+    #expect(intake.room(now: at(0)).lanes == LaneCounts(critical: 1, high: 0, normal: 0, bulk: 0))
     intake.claimed(.critical, now: at(0))
     #expect(intake.begin(now: at(0)) == .critical)
     // Another slot is kept while the first one is used, and no third.
@@ -420,6 +420,42 @@ private struct LaneLoad {
     for _ in 0..<2 { intake.finished(.critical) }
     #expect(intake.begin(now: at(2)) == nil && intake.room(now: at(2)).lanes.bulk == 1)
     #expect(intake.room(now: at(62)).lanes.bulk == 2)
+  }
+
+  @Test(
+    "What was fetched in advance doesn't keep critical tasks from the slots of a worker that is never idle",
+    arguments: [2, 3, 8])
+  func noInversion(slots: Int) throws {
+    var queue = TaskQueue(name: "q", instance: "s")
+    for _ in 0..<10 { _ = try queue.submit((0..<100).map { _ in NewTask(lane: .normal, payload: []) }, now: at(0)) }
+    var intake = SlotIntake(slots: slots)
+    var running: [TaskLane] = []
+    var critical = 0
+    for step in 0..<200 {
+      // One task ends a second, and a critical one comes every 20 s: half of a worker's tenth.
+      if step % 20 == 10 { _ = try queue.submit([NewTask(lane: .critical, payload: [])], now: at(step)) }
+      if !running.isEmpty { intake.finished(running.removeFirst()) }
+      while let lane = intake.begin(now: at(step)) { running.append(lane) }
+      var isDone = false
+      while !isDone {
+        let room = intake.room(now: at(step))
+        if queue.claimable(.critical) > 0 { intake.noteCritical(now: at(step)) }
+        let claimed =
+          room.maximum == 0
+          ? []
+          : try queue.claim(worker: "w", maximum: room.maximum, lease: .seconds(3_600), room: room.lanes, now: at(step))
+        for task in claimed {
+          intake.claimed(task.lane, now: at(step))
+          if task.lane == .critical {
+            critical += 1
+            #expect(task.age <= at(slots + 1), "it waited for \(task.age)")
+          }
+        }
+        isDone = claimed.isEmpty
+        while let lane = intake.begin(now: at(step)) { running.append(lane) }
+      }
+    }
+    #expect(critical >= 9)
   }
 
   @Test("Prefetch stays within each lane's cap, and the most urgent begins first")

@@ -34,7 +34,7 @@ package struct LeaderCandidate: Sendable {
     package init() {}
   }
 
-  /// What the shell tells.
+  /// What the shell tells. Each read and write is answered once, by one of these; an answer that comes after `unanswered` is dropped.
   package enum Event: Hashable, Sendable {
     /// Time has passed.
     case tick
@@ -76,6 +76,8 @@ package struct LeaderCandidate: Sendable {
   /// When what was seen was seen for the first time.
   private var seenSince = Duration.zero
   private var leadership: (epoch: UInt64, until: Duration)?
+  /// Whether a write may have been taken whose answer didn't come: only a read tells.
+  private var isInDoubt = false
   private var hasResigned = false
 
   /// Somebody who doesn't lead yet. `name` is one that no other candidate and no earlier run has.
@@ -106,13 +108,14 @@ package struct LeaderCandidate: Sendable {
     case .written(let revision): effects += written(revision, now)
     case .conflict:
       guard case .write = pending else { break }
-      pending = nil
-      // Somebody else writes: look at once.
-      nextLook = now
+      // Somebody else writes, or this one's last write was taken and its answer lost: what stands there tells.
+      (pending, isInDoubt, nextLook) = (nil, true, now)
       effects += tick(now)
     case .unanswered:
+      if case .write = pending { isInDoubt = true }
       pending = nil
-      nextLook = now + policy.interval
+      // A leader has no time to lose.
+      nextLook = now + (leadership == nil ? policy.interval : policy.interval / 4)
     case .resign:
       hasResigned = true
       pending = nil
@@ -128,37 +131,46 @@ package struct LeaderCandidate: Sendable {
   private mutating func tick(_ now: Duration) -> [Effect] {
     guard !hasResigned else { return [] }
     // An answer that doesn't come is none.
-    if pending != nil, now - pendingSince >= policy.lease { pending = nil }
+    if let pending, now - pendingSince >= policy.lease {
+      if pending != .read { isInDoubt = true }
+      self.pending = nil
+    }
     guard pending == nil, now >= nextLook else { return [] }
     nextLook = now + policy.interval
     pendingSince = now
-    if leadership != nil, let seen, let record = seen.record, record.holder == name {
-      let next = LeaderRecord(holder: name, epoch: record.epoch, renewals: record.renewals + 1)
-      pending = .write(next, sent: now)
-      return [.write(next, expected: seen.revision)]
-    }
+    if leadership != nil, !isInDoubt, let seen, let record = seen.record { return renew(record, seen.revision, now) }
     pending = .read
     return [.read]
   }
 
+  private mutating func renew(_ record: LeaderRecord, _ revision: UInt64, _ now: Duration) -> [Effect] {
+    let next = LeaderRecord(holder: name, epoch: record.epoch, renewals: record.renewals + 1)
+    (pending, pendingSince) = (.write(next, sent: now), now)
+    return [.write(next, expected: revision)]
+  }
+
   private mutating func note(_ record: LeaderRecord?, _ revision: UInt64, _ now: Duration) -> [Effect] {
     guard pending == .read, !hasResigned else { return [] }
-    pending = nil
+    (pending, isInDoubt) = (nil, false)
     if seen == nil || seen?.record != record || seen?.revision != revision {
       seen = (record, revision)
       seenSince = now
     }
-    // A record under this name that this process doesn't hold is of a write whose answer was lost, or of a leadership that it gave up in doubt.
-    guard record == nil || record?.holder == "" || now - seenSince >= policy.lease else { return [] }
+    if let leadership {
+      if let record, record.holder == name, record.epoch == leadership.epoch { return renew(record, revision, now) }
+      self.leadership = nil
+      return [.stepDown]
+    }
+    // Its own record is of a leadership that it gave up in doubt, or of a write whose answer was lost: nobody else counts on it.
+    guard record == nil || ["", name].contains(record?.holder) || now - seenSince >= policy.lease else { return [] }
     let next = LeaderRecord(holder: name, epoch: (record?.epoch ?? 0) + 1, renewals: 0)
-    pending = .write(next, sent: now)
-    pendingSince = now
+    (pending, pendingSince) = (.write(next, sent: now), now)
     return [.write(next, expected: revision)]
   }
 
   private mutating func written(_ revision: UInt64, _ now: Duration) -> [Effect] {
     guard case .write(let record, let sent) = pending else { return [] }
-    pending = nil
+    (pending, isInDoubt) = (nil, false)
     seen = (record, revision)
     seenSince = now
     let until = sent + policy.lease - policy.margin
