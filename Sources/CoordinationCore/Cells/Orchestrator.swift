@@ -53,7 +53,7 @@ package struct FleetPlan: Hashable, Sendable {
   package var budgets: [Int: Int]
   /// Who may claim elsewhere.
   package var transfers: [CellBalancer.Transfer]
-  /// The weights of critical's overflow and high, normal, bulk.
+  /// The weights of high, normal and bulk.
   package var weights: [Int]
   /// Whether bulk tasks are turned away.
   package var shedsBulk: Bool
