@@ -20,6 +20,8 @@ struct EngineModel {
   var trails: [String: Trail] = [:]
   var blobs: [String: [UInt8]] = [:]
   var collector: GarbageCollector
+  /// Calls whose response is recorded, with the claim that did it.
+  var answered: [String: UInt64] = [:]
   /// The last epoch of each claim.
   var epochs: [String: UInt64] = [:]
   var committed: [String: (epoch: UInt64, result: [UInt8])] = [:]
@@ -204,6 +206,7 @@ struct EngineModel {
   /// Writes an entry; false: a later claim has the task.
   mutating func append(_ entry: StepJournal.Entry, _ ticket: TaskTicket) -> Bool {
     guard holds(ticket) else { return false }
+    if case .response = entry.kind { answered["\(ticket.id)/\(entry.sequence)"] = ticket.epoch }
     // Said twice.
     if trails["\(ticket.id)"]?.journal.contains(entry) != true {
       trails["\(ticket.id)", default: Trail()].journal.append(entry)
@@ -232,7 +235,9 @@ struct EngineModel {
     } catch {
       return error
     }
-    if let current, head.epoch < current.epoch { violations.append("\(name): a checkpoint's epoch goes back") }
+    if let current, head.epoch < current.epoch || head.step <= current.step {
+      violations.append("\(name): the checkpoint goes back from step \(current.step) to \(head.step)")
+    }
     trails[name, default: Trail()].head = head
     _ = collector.handle(.refers(name, to: ([head.digest] + head.history).map { "\($0)" }), now: now)
     return nil

@@ -326,6 +326,9 @@ final class Pod: CustomStringConvertible {
     if case .wait(let until) = permit {
       return after(max(until - world.now, .milliseconds(10))) { [self] in ask(key, job) }
     }
+    if let epoch = world.engine.answered[key], epoch < job.task.ticket.epoch {
+      world.violate("call \(key) is made again although claim \(epoch) has recorded its response")
+    }
     let isDown = world.isOutage
     if !isDown { world.calls[key, default: 0] += 1 }
     after(.milliseconds(isDown ? 100 : 500 + world.dice.roll(4_000))) { [self] in

@@ -162,9 +162,10 @@ final class World {
       reply(value)
     }
     let copies = isFaulty && dice.roll(1_000) < scenario.duplication ? 2 : 1
-    for _ in 0..<copies {
+    for copy in 0..<copies {
       guard !isCut(), !isLost() else { continue }
-      after(delay()) { [self] in
+      // The second copy may come long after what followed the first one.
+      after(delay() + .milliseconds(copy * dice.roll(15_000))) { [self] in
         guard !engine.isAway(now) else { return }
         let value = request(&engine, now)
         // Carried out, and the answer is lost with the leader.
