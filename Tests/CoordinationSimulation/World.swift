@@ -119,7 +119,12 @@ final class World {
     plan(scenario.gaps) { [self] in engine.gap(self, .milliseconds(dice.roll(10_000))) }
     plan(scenario.stuck) { [self] in engine.stick(self, dice.roll(4)) }
     plan(scenario.flips) { [self] in engine.flip(self) }
-    plan(scenario.outages) { [self] in outages.append(now..<(now + .milliseconds(dice.roll(60_000)))) }
+    plan(scenario.outages) { [self] in
+      let end = now + .milliseconds(dice.roll(60_000))
+      outages.append(now..<end)
+      // Tasks keep their slots until the breaker has closed: it opens for up to 66 s, and for up to 132 after a probe that failed.
+      engine.trouble(now..<(end + .seconds(135)))
+    }
   }
 
   var isOutage: Bool { isFaulty && outages.contains { $0.contains(now) } }
