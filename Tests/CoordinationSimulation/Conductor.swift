@@ -125,6 +125,10 @@ final class Conductor {
         return
       }
       for name in beats.keys.sorted() { note(name, beats[name]!) }
+      for name in seen.keys.sorted() where beats[name] == nil {
+        let incarnation = (seen.removeValue(forKey: name) ?? 0) >> 32
+        _ = membership.handle(.leave(name, incarnation: incarnation), now: world.now)
+      }
       _ = membership.handle(.tick, now: world.now)
       var snapshot = snapshot(after: plan)
       for (name, member) in membership.members {

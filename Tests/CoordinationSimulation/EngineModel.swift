@@ -175,6 +175,12 @@ struct EngineModel {
     return outcome != nil
   }
 
+  /// Takes back tasks that weren't begun; of those whose claim is over there is nothing to take.
+  mutating func release(_ tickets: [TaskTicket], _ now: Duration) {
+    isDirty = true
+    for ticket in tickets { try? queues[shard(of: ticket.id)].release(ticket, now: now) }
+  }
+
   /// The task is over: memory goes now, the rest when it is due.
   private mutating func end(_ name: String, _ now: Duration) {
     ended.insert(name)

@@ -116,6 +116,7 @@ final class World {
     plan(scenario.pauses) { [self] in pods[dice.roll(pods.count)].pause(.milliseconds(dice.roll(90_000))) }
     plan(scenario.pauses / 2) { [self] in leaders[dice.roll(leaders.count)].pause(.milliseconds(dice.roll(40_000))) }
     plan(scenario.partitions) { [self] in pods[dice.roll(pods.count)].cut(.milliseconds(dice.roll(60_000))) }
+    plan(scenario.drains) { [self] in pods[dice.roll(pods.count)].drain() }
     plan(scenario.gaps) { [self] in engine.gap(self, .milliseconds(dice.roll(10_000))) }
     plan(scenario.stuck) { [self] in engine.stick(self, dice.roll(4)) }
     plan(scenario.flips) { [self] in engine.flip(self) }
