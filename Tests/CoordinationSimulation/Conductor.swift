@@ -125,6 +125,10 @@ final class Conductor {
         return
       }
       for name in beats.keys.sorted() { note(name, beats[name]!) }
+      for name in seen.keys.sorted() where beats[name] == nil {
+        let incarnation = (seen.removeValue(forKey: name) ?? 0) >> 32
+        _ = membership.handle(.leave(name, incarnation: incarnation), now: world.now)
+      }
       _ = membership.handle(.tick, now: world.now)
       var snapshot = snapshot(after: plan)
       for (name, member) in membership.members {
@@ -158,7 +162,10 @@ final class Conductor {
   private func publish(_ snapshot: FleetSnapshot) {
     guard let plan = orchestrator?.plan(snapshot, now: world.now) else { return }
     world.tally.moves += plan.changes.count
-    call({ engine, _ in engine.take(plan) }) { [self] answer in if answer == false { orchestrator = nil } }
+    call({ engine, _ in engine.take(plan) }) { [self] answer in
+      // An answer to a plan of an earlier leadership says nothing of this one.
+      if answer == false, candidate.epoch(now: world.now) == plan.epoch { orchestrator = nil }
+    }
   }
 
   /// A shard of which nobody gets anything for 15 s although tasks wait: its consumer is made anew (C12).

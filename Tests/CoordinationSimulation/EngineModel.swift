@@ -32,7 +32,7 @@ struct EngineModel {
   private var stuck: Set<Int> = []
   private var isDirty = false
   private var violations: [String] = []
-  /// Time that the engine and its shards were away, for the bound of waits.
+  /// Time in which the engine, its shards or the API were away, for the bound of waits.
   private var troubles: [Range<Duration>] = []
   var worstCritical = Duration.zero
   var damaged: Set<String> = []
@@ -69,6 +69,8 @@ struct EngineModel {
     stuck.insert(shard)
     troubles.append(world.now..<(world.now + .seconds(60)))
   }
+
+  mutating func trouble(_ range: Range<Duration>) { troubles.append(range) }
 
   mutating func recreate(_ shard: Int) { stuck.remove(shard) }
 
@@ -136,9 +138,11 @@ struct EngineModel {
 
   /// A critical task waits no longer than it takes somebody to ask, apart from the engine's own trouble.
   private mutating func judge(_ task: ClaimedTask, _ now: Duration) {
-    let trouble = troubles.reduce(Duration.zero) { sum, range in
-      let (from, to) = (max(range.lowerBound, now - task.age), min(range.upperBound, now))
-      return sum + max(.zero, to - from)
+    var (trouble, end) = (Duration.zero, now - task.age)
+    for range in troubles.sorted(by: { $0.lowerBound < $1.lowerBound }) {
+      let (from, to) = (max(range.lowerBound, end), min(range.upperBound, now))
+      guard from < to else { continue }
+      (trouble, end) = (trouble + (to - from), to)
     }
     worstCritical = max(worstCritical, task.age - trouble)
   }
@@ -169,6 +173,12 @@ struct EngineModel {
       ticket, reason: "poison", isRetryable: true, delay: nil, jitter: jitter, now: now)
     if outcome == .dead { end("\(ticket.id)", now) }
     return outcome != nil
+  }
+
+  /// Takes back tasks that weren't begun; of those whose claim is over there is nothing to take.
+  mutating func release(_ tickets: [TaskTicket], _ now: Duration) {
+    isDirty = true
+    for ticket in tickets { try? queues[shard(of: ticket.id)].release(ticket, now: now) }
   }
 
   /// The task is over: memory goes now, the rest when it is due.

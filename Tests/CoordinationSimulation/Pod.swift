@@ -34,6 +34,7 @@ final class Pod: CustomStringConvertible {
   private var beat: UInt64 = 0
   private var lastAnswer = Duration.zero
   private var isClaiming = false
+  private var isDraining = false
   private var plan: FleetPlan?
 
   init(_ number: Int, _ world: World) {
@@ -69,11 +70,31 @@ final class Pod: CustomStringConvertible {
       Outbox(), ResultAggregator<String>(), DegradationLadder(), CircuitBreaker()
     )
     started = []
-    isClaiming = false
+    (isClaiming, isDraining) = (false, false)
     plan = nil
     incarnation += 1
     let dead = incarnation
     world.after(.milliseconds(500 + world.dice.roll(20_000))) { [self] in if incarnation == dead { start() } }
+  }
+
+  /// Told to go: it takes nothing new, hands back what it hasn't begun (C10), finishes the rest, and says goodbye. It is back later.
+  func drain() {
+    guard !isDraining, world.now >= pausedUntil else { return }
+    world.note("\(name) drains with \(jobs.count) tasks")
+    isDraining = true
+    let unbegun = jobs.filter { !started.contains($0.key) }
+    let tickets = unbegun.map(\.job.task.ticket)
+    call({ engine, now in engine.release(tickets, now) }) { _ in }
+    for (_, job) in unbegun { abandon(job) }
+    leave()
+  }
+
+  private func leave() {
+    guard isIdle else { return after(.milliseconds(500)) { [self] in leave() } }
+    let (name, own) = (name, incarnation)
+    call({ engine, _ in if engine.beats[name]?.incarnation == own { engine.beats[name] = nil } }) { _ in }
+    world.note("\(name) is drained")
+    crash()
   }
 
   func pause(_ length: Duration) {
@@ -174,7 +195,7 @@ final class Pod: CustomStringConvertible {
   // MARK: Claims
 
   private func pull() {
-    guard !isClaiming, ladder.rung < .noNewTasks, outbox.fillPercent < 50 else { return }
+    guard !isClaiming, !isDraining, ladder.rung < .noNewTasks, outbox.fillPercent < 50 else { return }
     let room = intake.room(now: world.now)
     guard room.maximum > 0 else { return }
     isClaiming = true
@@ -184,6 +205,11 @@ final class Pod: CustomStringConvertible {
       isClaiming = false
       guard let answer else { return }
       if answer.hasCritical { intake.noteCritical(now: world.now) }
+      // What was asked for before the drain goes back.
+      guard !isDraining else {
+        let tickets = answer.tasks.map(\.ticket)
+        return call({ engine, now in engine.release(tickets, now) }) { _ in }
+      }
       for task in answer.tasks { take(task) }
       begin()
     }

@@ -18,6 +18,8 @@ struct Scenario: Sendable, CustomStringConvertible {
   /// Stops of processes, of up to 90 s: three leases.
   var pauses: Int
   var partitions: Int
+  /// Pods that are drained and come back later: the fleet shrinks and grows.
+  var drains: Int
   /// Gaps of the engine's leadership, of up to 10 s.
   var gaps: Int
   /// Times at which the engine stops handing out tasks of a shard.
@@ -34,7 +36,8 @@ struct Scenario: Sendable, CustomStringConvertible {
       seed: seed, pods: 3 + dice.roll(8), slots: 2 + dice.roll(7), tasks: 60 + dice.roll(140),
       loss: dice.roll(isHarsh ? 80 : 20), duplication: dice.roll(isHarsh ? 80 : 20),
       delay: 2 + dice.roll(isHarsh ? 2_000 : 50),
-      crashes: dice.roll(8), pauses: dice.roll(6), partitions: dice.roll(4), gaps: dice.roll(5), stuck: dice.roll(3),
+      crashes: dice.roll(8), pauses: dice.roll(6), partitions: dice.roll(4), drains: dice.roll(6), gaps: dice.roll(5),
+      stuck: dice.roll(3),
       flips: dice.roll(6), outages: dice.roll(3))
   }
 
@@ -44,13 +47,15 @@ struct Scenario: Sendable, CustomStringConvertible {
     scenario.pods = max(scenario.pods, 5)
     scenario.slots = max(scenario.slots, 4)
     (scenario.loss, scenario.duplication, scenario.delay, scenario.crashes, scenario.pauses) = (0, 0, 5, 0, 0)
-    (scenario.partitions, scenario.gaps, scenario.stuck, scenario.flips, scenario.outages) = (0, 0, 0, 0, 0)
+    (scenario.drains, scenario.partitions, scenario.gaps, scenario.stuck, scenario.flips, scenario.outages) = (
+      0, 0, 0, 0, 0, 0
+    )
     return scenario
   }
 
   var description: String {
     "seed \(seed): \(pods) pods of \(slots) slots, \(tasks) tasks; loss \(loss) ‰, twice \(duplication) ‰, delay to \(delay) ms, "
-      + "\(crashes) crashes, \(pauses) stops, \(partitions) partitions, \(gaps) gaps, \(stuck) stuck, \(flips) flips, \(outages) outages"
+      + "\(crashes) crashes, \(pauses) stops, \(partitions) partitions, \(drains) drains, \(gaps) gaps, \(stuck) stuck, \(flips) flips, \(outages) outages"
   }
 }
 

@@ -116,10 +116,16 @@ final class World {
     plan(scenario.pauses) { [self] in pods[dice.roll(pods.count)].pause(.milliseconds(dice.roll(90_000))) }
     plan(scenario.pauses / 2) { [self] in leaders[dice.roll(leaders.count)].pause(.milliseconds(dice.roll(40_000))) }
     plan(scenario.partitions) { [self] in pods[dice.roll(pods.count)].cut(.milliseconds(dice.roll(60_000))) }
+    plan(scenario.drains) { [self] in pods[dice.roll(pods.count)].drain() }
     plan(scenario.gaps) { [self] in engine.gap(self, .milliseconds(dice.roll(10_000))) }
     plan(scenario.stuck) { [self] in engine.stick(self, dice.roll(4)) }
     plan(scenario.flips) { [self] in engine.flip(self) }
-    plan(scenario.outages) { [self] in outages.append(now..<(now + .milliseconds(dice.roll(60_000)))) }
+    plan(scenario.outages) { [self] in
+      let end = now + .milliseconds(dice.roll(60_000))
+      outages.append(now..<end)
+      // Tasks keep their slots until the breaker has closed: it opens for up to 66 s, and for up to 132 after a probe that failed.
+      engine.trouble(now..<(end + .seconds(135)))
+    }
   }
 
   var isOutage: Bool { isFaulty && outages.contains { $0.contains(now) } }
