@@ -1,6 +1,6 @@
-package import Crypto
-package import NIOCore
-package import NIOSSL
+
+import NIOCore
+import NIOSSL
 
 /// Where a server listens.
 package struct NATSEndpoint: Sendable, Hashable, CustomStringConvertible {

@@ -1,4 +1,4 @@
-package import NIOCore
+import NIOCore
 
 /// Headers of a message: ordered, several values a name, names compared exactly as the protocol does (`Nats-Msg-Id`).
 package struct NATSHeaders: Sendable, Hashable, ExpressibleByDictionaryLiteral {
@@ -77,11 +77,13 @@ package struct NATSStatus: Sendable, Hashable {
   package static let pinMismatch = 423
   /// Nobody listens on the subject of the request.
   package static let noResponders = 503
+  /// Not of the server: this client's mark between messages of two connections.
+  static let reconnected = -1
 }
 
 extension NATSHeaders {
   /// The first line, `NATS/1.0`, after which a status may follow.
-  package static let version: StaticString = "NATS/1.0"
+  static let version: StaticString = "NATS/1.0"
 
   /// Reads a header block: version line, optional status, `Name: value` lines, empty line.
   ///
