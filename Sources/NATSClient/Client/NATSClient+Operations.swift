@@ -237,8 +237,22 @@ extension NATSClient {
   }
 
   func unsubscribe(_ sid: UInt64, error: NATSError, queue: SubscriptionQueue) {
-    unsubscribe(sid, after: nil)
+    // First, since unsubscribing finishes it without an error.
     queue.finish(error)
+    unsubscribe(sid, after: nil)
+  }
+
+  /// Waits on the client's event loop.
+  ///
+  /// - Throws: `CancellationError`.
+  func pause(_ duration: Duration) async throws {
+    let gate = Attention()
+    await withTaskCancellationHandler {
+      await gate.wait(until: eventLoop.now + .nanoseconds(duration.nanoseconds), on: eventLoop)
+    } onCancel: {
+      gate.signal()
+    }
+    try Task.checkCancellation()
   }
 
   /// Answers a request.

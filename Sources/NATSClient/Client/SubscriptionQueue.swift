@@ -131,7 +131,38 @@ final class SubscriptionQueue: Sendable {
   }
 
   /// Up to so many messages at once; empty at the end, or when the task is cancelled. Waits while there are none.
-  func next(max: Int) async throws -> [NATSMessage] {
+  func next(max: Int) async throws -> [NATSMessage] { try await next(max: max, until: nil) ?? [] }
+
+  /// As above; nil when the moment has come first.
+  func next(max: Int, until deadline: NIODeadline, on eventLoop: any EventLoop) async throws -> [NATSMessage]? {
+    // Most calls find messages and need no timer.
+    let there = takeAvailable(max: max)
+    if !there.isEmpty { return there }
+    let late = Late()
+    let timer = eventLoop.scheduleTask(deadline: deadline) {
+      late.set()
+      self.wake()
+    }
+    defer { timer.cancel() }
+    return try await next(max: max, until: late)
+  }
+
+  /// Whether a timer has fired.
+  private final class Late: Sendable {
+    private let value = Mutex(false)
+    func set() { value.withLock { $0 = true } }
+    var isSet: Bool { value.withLock { $0 } }
+  }
+
+  private func wake() {
+    let waiters = state.withLock { state in
+      defer { state.waiters = [] }
+      return state.waiters
+    }
+    for waiter in waiters { waiter.continuation.resume(returning: false) }
+  }
+
+  private func next(max: Int, until late: Late?) async throws -> [NATSMessage]? {
     while true {
       let (taken, isFinished, failure, resume) = state.withLock { state in
         var taken: [NATSMessage] = []
@@ -152,7 +183,8 @@ final class SubscriptionQueue: Sendable {
         return []
       }
       if Task.isCancelled { return [] }
-      await wait()
+      if late?.isSet ?? false { return nil }
+      await wait(late)
     }
   }
 
@@ -165,7 +197,7 @@ final class SubscriptionQueue: Sendable {
     }
   }
 
-  private func wait() async {
+  private func wait(_ late: Late?) async {
     let id = state.withLock { state in
       state.nextWaiter += 1
       return state.nextWaiter
@@ -173,7 +205,7 @@ final class SubscriptionQueue: Sendable {
     _ = await withTaskCancellationHandler {
       await withCheckedContinuation { continuation in
         let isReady = state.withLock { state in
-          if state.count > 0 || state.isFinished || Task.isCancelled { return true }
+          if state.count > 0 || state.isFinished || Task.isCancelled || late?.isSet ?? false { return true }
           state.waiters.append((id, continuation))
           return false
         }

@@ -1,0 +1,191 @@
+package import NIOCore
+
+/// The server's receipt: the message is stored, on a majority where the stream has replicas.
+package struct PubAck: Sendable, Hashable {
+  package var stream: String
+  package var sequence: UInt64
+  /// The message id was known: nothing was stored again.
+  package var isDuplicate: Bool
+  /// A counter's new value.
+  package var value: String?
+  /// Of an atomic batch: its id and how many messages it had.
+  package var batch: String?
+  package var count: Int?
+
+  init(_ json: JSONValue) throws(NATSError) {
+    guard let stream = json["stream"]?.string else {
+      throw NATSError(.invalidAnswer, "a message was answered without a PubAck: does a responder listen on a stream's subject?")
+    }
+    self.stream = stream
+    sequence = json["seq"]?.uint64 ?? 0
+    isDuplicate = json["duplicate"]?.bool ?? false
+    value = json["val"]?.string
+    batch = json["batch"]?.string
+    count = json["count"]?.int
+  }
+}
+
+/// What a publish asks of the stream; each becomes a header.
+package struct PublishOptions: Sendable, Hashable {
+  /// Published again within the stream's window, it is stored once.
+  package var messageID: String?
+  package var expectedStream: String?
+  package var expectedLastMessageID: String?
+  /// Compare-and-set on the stream.
+  package var expectedLastSequence: UInt64?
+  /// Compare-and-set on the subject; 0: there is none yet.
+  package var expectedLastSubjectSequence: UInt64?
+  /// Whole seconds, at least one; the stream has to allow it.
+  package var timeToLive: Duration?
+  /// Adds to a counter's subject, such as `+1`.
+  package var increment: Int?
+  /// Stored now, published to `target` then.
+  package var schedule: Schedule?
+
+  /// When and where a scheduled message comes out.
+  package struct Schedule: Sendable, Hashable {
+    /// Since 1970, UTC.
+    package var at: Duration
+    package var target: String
+    /// How long the published message lives.
+    package var timeToLive: Duration?
+
+    package init(at: Duration, target: String, timeToLive: Duration? = nil) {
+      self.at = at
+      self.target = target
+      self.timeToLive = timeToLive
+    }
+  }
+
+  package init(messageID: String? = nil) { self.messageID = messageID }
+
+  /// Whether the message can be sent twice without being stored twice.
+  var isRepeatable: Bool {
+    messageID != nil || expectedLastSequence != nil || expectedLastSubjectSequence != nil
+  }
+
+  func apply(to headers: inout NATSHeaders) {
+    if let messageID { headers["Nats-Msg-Id"] = messageID }
+    if let expectedStream { headers["Nats-Expected-Stream"] = expectedStream }
+    if let expectedLastMessageID { headers["Nats-Expected-Last-Msg-Id"] = expectedLastMessageID }
+    if let expectedLastSequence { headers["Nats-Expected-Last-Sequence"] = "\(expectedLastSequence)" }
+    if let sequence = expectedLastSubjectSequence { headers["Nats-Expected-Last-Subject-Sequence"] = "\(sequence)" }
+    if let timeToLive { headers["Nats-TTL"] = Self.seconds(timeToLive) }
+    if let increment { headers["Nats-Incr"] = increment < 0 ? "\(increment)" : "+\(increment)" }
+    if let schedule {
+      headers["Nats-Schedule"] = "@at \(RFC3339.text(sinceEpoch: schedule.at))"
+      headers["Nats-Schedule-Target"] = schedule.target
+      if let timeToLive = schedule.timeToLive { headers["Nats-Schedule-TTL"] = Self.seconds(timeToLive) }
+    }
+  }
+
+  /// The server reads whole seconds and refuses less than one.
+  static func seconds(_ duration: Duration) -> String {
+    let (seconds, rest) = duration.components
+    return "\(max(1, rest > 0 ? seconds + 1 : seconds))s"
+  }
+}
+
+extension JetStream {
+  /// Stores a message and returns its receipt.
+  ///
+  /// `retryingFor`: while a stream has no leader, or after a lost connection, it is sent again for this long; what may have been stored only where it
+  /// has a message id or an expected sequence. (With an expected sequence a second try can fail with `wrongLastSequence` because the
+  /// first one took effect.)
+  @discardableResult
+  package func publish(
+    _ subject: String, _ payload: ByteBuffer = ByteBuffer(), headers: NATSHeaders = [:],
+    options: PublishOptions = PublishOptions(), retryingFor: Duration = .zero
+  ) async throws -> PubAck {
+    var headers = headers
+    options.apply(to: &headers)
+    let end = client.eventLoop.now + .nanoseconds(retryingFor.nanoseconds)
+    var wait = Duration.milliseconds(25)
+    while true {
+      do {
+        let answer = try await client.request(subject, payload, headers: headers, timeout: timeout)
+        return try PubAck(try Self.read(answer))
+      } catch {
+        guard client.eventLoop.now < end, Self.canRepeat(error, options) else { throw error }
+      }
+      try await client.pause(wait)
+      wait = min(wait * 2, .milliseconds(400))
+    }
+  }
+
+  private static func canRepeat(_ error: any Error, _ options: PublishOptions) -> Bool {
+    let disposition = (error as? NATSError)?.disposition ?? (error as? JetStreamError)?.disposition
+    return disposition == .retry || (disposition == .retryIfIdempotent && options.isRepeatable)
+  }
+
+  /// One message of an atomic batch.
+  package struct BatchEntry: Sendable {
+    package var subject: String
+    package var payload: ByteBuffer
+    package var headers: NATSHeaders
+    package var options: PublishOptions
+
+    package init(
+      _ subject: String, _ payload: ByteBuffer, headers: NATSHeaders = [:], options: PublishOptions = PublishOptions()
+    ) {
+      self.subject = subject
+      self.payload = payload
+      self.headers = headers
+      self.options = options
+    }
+  }
+
+  /// Stores all of the messages, of one stream, or none (ADR-50; at most 1,000, and the stream has to allow it).
+  @discardableResult
+  package func publishAtomically(_ entries: [BatchEntry]) async throws -> PubAck {
+    guard !entries.isEmpty, entries.count <= 1000 else {
+      throw NATSError(.invalidArgument, "an atomic batch has from 1 to 1000 messages")
+    }
+    let batch = String(client.makeInbox().split(separator: ".").joined(separator: "-").suffix(64))
+    for (index, entry) in entries.enumerated() {
+      var headers = entry.headers
+      entry.options.apply(to: &headers)
+      headers["Nats-Batch-Id"] = batch
+      headers["Nats-Batch-Sequence"] = "\(index + 1)"
+      if index == entries.count - 1 {
+        headers["Nats-Batch-Commit"] = "1"
+        let answer = try await client.request(entry.subject, entry.payload, headers: headers, timeout: timeout)
+        return try PubAck(try Self.read(answer))
+      } else if index == 0 {
+        // The answer to the first one says whether the stream takes batches at all.
+        let answer = try await client.request(entry.subject, entry.payload, headers: headers, timeout: timeout)
+        if answer.payload.readableBytes > 0 { _ = try Self.read(answer) }
+      } else {
+        try await client.publish(entry.subject, entry.payload, headers: headers)
+      }
+    }
+    throw NATSError(.invalidAnswer, "an atomic batch ended without its receipt")
+  }
+}
+
+/// Times as the server writes them.
+enum RFC3339 {
+  /// UTC with nanoseconds.
+  static func text(sinceEpoch: Duration) -> String {
+    let (seconds, attoseconds) = sinceEpoch.components
+    let days = Int((Double(seconds) / 86400).rounded(.down))
+    let rest = Int(seconds) - days * 86400
+    // Howard Hinnant's civil_from_days.
+    let z = days + 719_468
+    let era = (z >= 0 ? z : z - 146_096) / 146_097
+    let dayOfEra = z - era * 146_097
+    let yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
+    let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
+    let shifted = (5 * dayOfYear + 2) / 153
+    let day = dayOfYear - (153 * shifted + 2) / 5 + 1
+    let month = shifted < 10 ? shifted + 3 : shifted - 9
+    let year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0)
+    func pad(_ value: Int, _ width: Int) -> String {
+      let text = String(value)
+      return String(repeating: "0", count: max(0, width - text.count)) + text
+    }
+    let nanoseconds = Int(attoseconds / 1_000_000_000)
+    return
+      "\(pad(year, 4))-\(pad(month, 2))-\(pad(day, 2))T\(pad(rest / 3600, 2)):\(pad(rest / 60 % 60, 2)):\(pad(rest % 60, 2)).\(pad(nanoseconds, 9))Z"
+  }
+}
