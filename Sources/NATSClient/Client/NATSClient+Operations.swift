@@ -133,6 +133,13 @@ extension NATSClient {
     _ subject: String, _ payload: ByteBuffer = ByteBuffer(), headers: NATSHeaders = [:], timeout: Duration? = nil
   ) async throws -> NATSMessage {
     try check(subject, headers, nil)
+    return try await ask(subject, payload, headers: headers, timeout: timeout)
+  }
+
+  /// A request whose subject is known to be good: the API's may hold a filter with wildcards.
+  func ask(
+    _ subject: String, _ payload: ByteBuffer, headers: NATSHeaders = [:], timeout: Duration?
+  ) async throws -> NATSMessage {
     if state.withLock({ $0.isConnected && $0.out.total > configuration.outboundHighWater }) { try await waitForRoom() }
     let id = state.withLock { state in
       state.ensureReplies()

@@ -168,7 +168,7 @@ enum RFC3339 {
   /// UTC with nanoseconds.
   static func text(sinceEpoch: Duration) -> String {
     let (seconds, attoseconds) = sinceEpoch.components
-    let days = Int((Double(seconds) / 86400).rounded(.down))
+    let days = Int(seconds >= 0 ? seconds / 86400 : (seconds - 86399) / 86400)
     let rest = Int(seconds) - days * 86400
     // Howard Hinnant's civil_from_days.
     let z = days + 719_468

@@ -1,4 +1,4 @@
-package import NIOCore
+import NIOCore
 
 /// JetStream through its JSON API.
 package struct JetStream: Sendable {
@@ -18,9 +18,11 @@ package struct JetStream: Sendable {
   ///
   /// - Throws: `JetStreamError` where the answer is an error.
   package func call(_ endpoint: String, _ body: JSONValue? = nil) async throws -> JSONValue {
-    let answer = try await client.request(
-      "\(prefix).\(endpoint)", body?.buffer ?? ByteBuffer(), timeout: timeout)
-    return try Self.read(answer)
+    let subject = "\(prefix).\(endpoint)"
+    guard NATSSubject.isSubscribable(subject) else {
+      throw NATSError(.invalidSubject, "'\(endpoint)' has a blank or an empty token; is a filter wrong?")
+    }
+    return try Self.read(try await client.ask(subject, body?.buffer ?? ByteBuffer(), timeout: timeout))
   }
 
   static func read(_ answer: NATSMessage) throws -> JSONValue {

@@ -18,7 +18,7 @@ package struct PullConsumer: Sendable {
     let inbox = client.makeInbox()
     // A pulled message carries the stream's subject: only a subscription of its own tells where it belongs.
     let subscription = try client.subscribe(
-      inbox, queue: nil, limits: SubscriptionLimits(messages: max(1024, batch * 2)), marksReconnects: true)
+      inbox, queue: nil, limits: SubscriptionLimits(messages: Swift.max(1024, batch * 2)), marksReconnects: true)
     defer { subscription.unsubscribe() }
     var body: JSONValue = ["batch": .integer(batch)]
     if noWait { body["no_wait"] = true } else { body["expires"] = .duration(expires) }
@@ -100,7 +100,7 @@ package final class PullSubscription: AsyncSequence, Sendable {
     self.failsWhenUnavailable = failsWhenUnavailable
     // Twice what is ordered: after a suspicious silence it may be ordered again, and both orders may come. What doesn't fit is delivered again.
     subscription = try client.subscribe(
-      client.makeInbox(), queue: nil, limits: SubscriptionLimits(messages: max(1024, batch * 2)), marksReconnects: true)
+      client.makeInbox(), queue: nil, limits: SubscriptionLimits(messages: Swift.max(1024, batch * 2)), marksReconnects: true)
     machine = Mutex(PullMachine(batch: batch, maximumBytes: maximumBytes))
   }
 
