@@ -21,6 +21,11 @@ extension NATSServerTests {
       }
     }
 
+    private final class Shared: Sendable {
+      let tally = Mutex(Tally())
+      let isDone = Mutex(false)
+    }
+
     private func withCluster(
       _ body: (ServerCluster, NATSClient, JetStream) async throws -> Void
     ) async throws {
@@ -42,27 +47,26 @@ extension NATSServerTests {
     private func publish(
       _ jetStream: JetStream, disturb: (_ count: @Sendable () -> Int) async throws -> Void
     ) async throws -> Tally {
-      let tally = Mutex(Tally())
-      let isDone = Mutex(false)
+      let shared = Shared()
       try await withThrowingTaskGroup(of: Void.self) { group in
         for task in 0..<16 {
           group.addTask {
             var number = 0
-            while !isDone.withLock({ $0 }) {
+            while !shared.isDone.withLock({ $0 }) {
               let id = "\(task)-\(number)"
               number += 1
               try await jetStream.publish(
                 "s.\(task)", bytes(id), options: PublishOptions(messageID: id), retryingFor: .seconds(90))
               let now = ContinuousClock().now
-              tally.withLock { $0.receipt(id, at: now) }
+              shared.tally.withLock { $0.receipt(id, at: now) }
             }
           }
         }
-        try await disturb { tally.withLock { $0.acknowledged.count } }
-        isDone.withLock { $0 = true }
+        try await disturb { shared.tally.withLock { $0.acknowledged.count } }
+        shared.isDone.withLock { $0 = true }
         try await group.waitForAll()
       }
-      return tally.withLock { $0 }
+      return shared.tally.withLock { $0 }
     }
 
     /// Holds the stream against the receipts: each one there, each one once.
