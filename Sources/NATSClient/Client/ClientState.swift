@@ -40,6 +40,8 @@ struct ClientState {
   var hasReplySubscription = false
   var timerDeadline: NIODeadline?
   var isDraining = false
+  /// `drain` came during a move: what waits would be lost on neither connection, so the move comes first.
+  var drainsAfterMove = false
   var statistics = NATSStatistics()
   var didRun = false
 }

@@ -49,6 +49,8 @@ final class Link: ChannelDuplexHandler, @unchecked Sendable {
 
   func handlerAdded(context: ChannelHandlerContext) {
     self.context = context
+    // The client ended while the channel was made.
+    if failure != nil { return context.close(promise: nil) }
     handshakeTimer = eventLoop.scheduleTask(deadline: deadline) {
       if !self.isReady {
         self.fail(NATSError(.connectTimeout, "\(self.endpoint) didn't finish the handshake in time"))

@@ -54,7 +54,7 @@ extension NATSClient {
 
   private func mark(_ queues: [SubscriptionQueue]) {
     let mark = NATSMessage(subject: "", status: NATSStatus(code: NATSStatus.reconnected, description: "Reconnected"))
-    for queue in queues { _ = queue.deliver([mark], resume: {}) }
+    for queue in queues { _ = queue.deliver([mark], from: 0, resume: {}) }
   }
 
   /// Puts what the client wants before all that waits. Returns the queues that get a mark.
@@ -100,9 +100,9 @@ extension NATSClient {
   }
 
   private func finishMove(_ old: Link) {
-    let (marked, link, lost, rooms) = state.withLock { state in
+    let (marked, link, lost, rooms, wasDrained) = state.withLock { state in
       guard state.leaving === old else {
-        return ([SubscriptionQueue](), nil as Link?, [ClientState.Pong](), [CheckedContinuation<Void, Never>]())
+        return ([SubscriptionQueue](), nil as Link?, [ClientState.Pong](), [CheckedContinuation<Void, Never>](), false)
       }
       state.leaving = nil
       state.machine.moved()
@@ -111,7 +111,7 @@ extension NATSClient {
       }
       state.leavingPongs = []
       let marked = Self.introduce(&state, withReplies: false)
-      return (marked, state.link, lost, state.out.takeWaiters())
+      return (marked, state.link, lost, state.out.takeWaiters(), state.drainsAfterMove)
     }
     guard let link else { return }
     mark(marked)
@@ -119,6 +119,7 @@ extension NATSClient {
     for room in rooms { room.resume() }
     link.flush()
     old.fail(.closed)
+    if wasDrained { drain() }
     logger.debug("left a server that announced its end", metadata: ["nats.server": "\(old.endpoint)"])
     signal()
   }
@@ -163,7 +164,7 @@ extension NATSClient {
   func received(_ link: Link, _ operations: ArraySlice<ServerOperation>) {
     let work = state.withLock { sort(operations, from: link, &$0) }
     for delivery in work.deliveries {
-      let result = delivery.queue.deliver(delivery.messages[...], resume: { link.resume() })
+      let result = delivery.queue.deliver(delivery.messages[...], from: link.id, resume: { link.resume() })
       switch result {
       case .accepted: break
       case .pause: link.pause()
@@ -323,9 +324,11 @@ extension NATSClient {
   }
 
   /// Requests whose time is up.
-  func expireRequests() {
+  func expireRequests(_ deadline: NIODeadline) {
     let (expired, next) = state.withLock { state in
       let expired = state.requests.expire(now: eventLoop.now)
+      // An earlier timer has taken this one's place: it goes on, or there would be ever more of them.
+      guard state.timerDeadline == deadline else { return (expired, nil as NIODeadline?) }
       state.timerDeadline = state.requests.nextDeadline
       return (expired, state.timerDeadline)
     }
@@ -333,6 +336,6 @@ extension NATSClient {
       answer.resume(
         throwing: NATSError(.timeout, "no answer in time; whether the request took effect is unknown"))
     }
-    if let next { eventLoop.scheduleTask(deadline: next) { self.expireRequests() } }
+    if let next { eventLoop.scheduleTask(deadline: next) { self.expireRequests(next) } }
   }
 }

@@ -183,7 +183,7 @@ extension NATSClient {
     }
     if let refusal { continuation.resume(throwing: refusal) }
     flush?.scheduleFlush()
-    if let timer { eventLoop.scheduleTask(deadline: timer) { self.expireRequests() } }
+    if let timer { eventLoop.scheduleTask(deadline: timer) { self.expireRequests(timer) } }
   }
 
   // MARK: Subscriptions

@@ -136,6 +136,10 @@ package final class NATSClient: Service, Sendable {
   /// Ends the subscriptions, lets everything that was published reach the server, and then ends the client.
   package func drain() {
     let flush = state.withLock { state -> Link?? in
+      if state.leaving != nil, state.link != nil {
+        state.drainsAfterMove = true
+        return .some(nil)
+      }
       guard state.isConnected, !state.isDraining else { return .none }
       state.isDraining = true
       for (sid, entry) in state.registry.entries {

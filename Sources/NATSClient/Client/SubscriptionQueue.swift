@@ -38,7 +38,8 @@ final class SubscriptionQueue: Sendable {
     var head = 0
     var bytes = 0
     var dropped = 0
-    var isPausing = false
+    /// The connection that this queue pauses; a later one has to be paused anew.
+    var pausedLink: Int?
     var isFinished = false
     var failure: NATSError?
     var waiters: [Waiter] = []
@@ -76,7 +77,7 @@ final class SubscriptionQueue: Sendable {
   var dropped: Int { state.withLock { $0.dropped } }
 
   /// Called on the event loop. `resume` is called once when a queue that asked for a pause has room again.
-  func deliver(_ messages: ArraySlice<NATSMessage>, resume: @escaping @Sendable () -> Void) -> Delivery {
+  func deliver(_ messages: ArraySlice<NATSMessage>, from link: Int, resume: @escaping @Sendable () -> Void) -> Delivery {
     let (delivery, waiters) = state.withLock { state -> (Delivery, [Waiter]) in
       if state.isFinished { return (.accepted, []) }
       var delivery = Delivery.accepted
@@ -96,8 +97,8 @@ final class SubscriptionQueue: Sendable {
             delivery = .tooSlow
           case .pauseConnection:
             // What was read already is kept: one read's worth beyond the bound.
-            if !state.isPausing {
-              state.isPausing = true
+            if state.pausedLink != link {
+              state.pausedLink = link
               state.resume = resume
               delivery = .pause
             }
@@ -164,20 +165,10 @@ final class SubscriptionQueue: Sendable {
 
   private func next(max: Int, until late: Late?) async throws -> [NATSMessage]? {
     while true {
-      let (taken, isFinished, failure, resume) = state.withLock { state in
-        var taken: [NATSMessage] = []
-        taken.reserveCapacity(min(max, state.count))
-        while taken.count < max, let message = state.popFirst() { taken.append(message) }
-        var resume: (@Sendable () -> Void)?
-        if state.isPausing, state.count * 2 <= limits.messages, state.bytes * 2 <= limits.bytes {
-          state.isPausing = false
-          resume = state.resume
-          state.resume = nil
-        }
-        return (taken, state.isFinished, state.failure, resume)
-      }
-      resume?()
+      let taken = takeAvailable(max: max)
       if !taken.isEmpty { return taken }
+      let (isEmpty, isFinished, failure) = state.withLock { ($0.count == 0, $0.isFinished, $0.failure) }
+      if !isEmpty { continue }
       if isFinished {
         if let failure { throw failure }
         return []
@@ -190,11 +181,20 @@ final class SubscriptionQueue: Sendable {
 
   /// What is there, without waiting.
   func takeAvailable(max: Int) -> [NATSMessage] {
-    state.withLock { state in
+    let (taken, resume) = state.withLock { state in
       var taken: [NATSMessage] = []
+      taken.reserveCapacity(min(max, state.count))
       while taken.count < max, let message = state.popFirst() { taken.append(message) }
-      return taken
+      var resume: (@Sendable () -> Void)?
+      if state.pausedLink != nil, state.count * 2 <= limits.messages, state.bytes * 2 <= limits.bytes {
+        state.pausedLink = nil
+        resume = state.resume
+        state.resume = nil
+      }
+      return (taken, resume)
     }
+    resume?()
+    return taken
   }
 
   private func wait(_ late: Late?) async {

@@ -102,6 +102,25 @@ package final class OrderedConsumer: AsyncSequence, Sendable {
   /// The next message; nil at the end or when the task is cancelled.
   package func next() async throws -> JetStreamMessage? { try await nextBatch(max: 1).first }
 
+  /// Reads what is there, up to the message behind which nothing waited, and ends the reader, whether that worked or not.
+  package func readToEnd(_ body: (JetStreamMessage) async throws -> Void) async throws {
+    do {
+      var isDone = try await begin() == 0
+      while !isDone {
+        let batch = try await nextBatch()
+        if batch.isEmpty { throw CancellationError() }
+        for message in batch {
+          isDone = message.metadata.pending == 0
+          try await body(message)
+        }
+      }
+    } catch {
+      await stop()
+      throw error
+    }
+    await stop()
+  }
+
   /// Tries until the stream can be read again, or is gone.
   private func renewPatiently() async throws {
     var wait = Duration.milliseconds(20)

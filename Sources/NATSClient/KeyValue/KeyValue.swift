@@ -105,20 +105,11 @@ package struct KeyValue: Sendable {
   ) async throws {
     let consumer = OrderedConsumer(
       jetStream, stream: stream, filters: [prefix + pattern], deliver: deliver, headersOnly: headersOnly)
-    var isDone = try await consumer.begin() == 0
-    while !isDone {
-      let batch = try await consumer.nextBatch()
-      if batch.isEmpty { throw CancellationError() }
-      for message in batch {
-        if let entry = KeyValueEntry(
-          message.message, revision: message.metadata.streamSequence, prefix: prefix)
-        {
-          body(entry)
-        }
-        isDone = message.metadata.pending == 0
+    try await consumer.readToEnd { message in
+      if let entry = KeyValueEntry(message.message, revision: message.metadata.streamSequence, prefix: prefix) {
+        body(entry)
       }
     }
-    await consumer.stop()
   }
 
   // MARK: Writing
@@ -135,20 +126,18 @@ package struct KeyValue: Sendable {
   /// - Throws: `KeyValueError.exists`.
   @discardableResult
   package func create(_ key: String, _ value: ByteBuffer, timeToLive: Duration? = nil) async throws -> UInt64 {
-    do {
-      return try await write(key, value, expected: 0, timeToLive: timeToLive)
-    } catch KeyValueError.wrongRevision {
-      // There is something; if it is a deletion, its revision is what has to be there still.
-      guard let entry = try await last(key, revision: nil, consistent: true) else {
-        throw KeyValueError.exists(key: key)
-      }
-      guard entry.operation != .put else { throw KeyValueError.exists(key: key) }
+    var expected: UInt64 = 0
+    for _ in 0..<3 {
       do {
-        return try await write(key, value, expected: entry.revision, timeToLive: timeToLive)
+        return try await write(key, value, expected: expected, timeToLive: timeToLive)
       } catch KeyValueError.wrongRevision {
-        throw KeyValueError.exists(key: key)
+        // There is something. A deletion's revision is what has to be there still; its mark may have gone in the meantime.
+        let entry = try await last(key, revision: nil, consistent: true)
+        if entry?.operation == .put { break }
+        expected = entry?.revision ?? 0
       }
     }
+    throw KeyValueError.exists(key: key)
   }
 
   /// Sets a key that still has this revision; with a time to live it goes by itself, and a renewal is another update.

@@ -206,18 +206,11 @@ package struct ObjectStore: Sendable {
     if info.chunks > 0 {
       let consumer = OrderedConsumer(
         jetStream, stream: stream, filters: ["$O.\(bucket).C.\(info.identifier)"], batch: Self.window)
-      guard try await consumer.begin() > 0 else { throw ObjectStoreError.incomplete(name) }
-      reading: while size < info.size {
-        let batch = try await consumer.nextBatch(max: Self.window)
-        if batch.isEmpty { throw CancellationError() }
-        for message in batch {
-          message.payload.withUnsafeReadableBytes { hash.update(bufferPointer: $0) }
-          size += message.payload.readableBytes
-          try await body(message.payload)
-          if message.metadata.pending == 0 { break reading }
-        }
+      try await consumer.readToEnd { message in
+        message.payload.withUnsafeReadableBytes { hash.update(bufferPointer: $0) }
+        size += message.payload.readableBytes
+        try await body(message.payload)
       }
-      await consumer.stop()
     }
     guard size == info.size else { throw ObjectStoreError.incomplete(name) }
     guard "SHA-256=\(Base64URL.encode(Array(hash.finalize()), padded: true))" == info.digest else {
@@ -238,18 +231,11 @@ package struct ObjectStore: Sendable {
     let consumer = OrderedConsumer(
       jetStream, stream: stream, filters: ["$O.\(bucket).M.>"], deliver: .lastPerSubject)
     var objects: [ObjectInfo] = []
-    var isDone = try await consumer.begin() == 0
-    while !isDone {
-      let batch = try await consumer.nextBatch()
-      if batch.isEmpty { throw CancellationError() }
-      for message in batch {
-        isDone = message.metadata.pending == 0
-        guard let json = try? JSONValue(parsing: message.payload) else { continue }
-        let info = ObjectInfo(json: json)
-        if !info.isDeleted { objects.append(info) }
-      }
+    try await consumer.readToEnd { message in
+      guard let json = try? JSONValue(parsing: message.payload) else { return }
+      let info = ObjectInfo(json: json)
+      if !info.isDeleted { objects.append(info) }
     }
-    await consumer.stop()
     return objects
   }
 

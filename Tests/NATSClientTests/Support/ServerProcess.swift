@@ -75,8 +75,10 @@ final class ServerProcess: Sendable {
       isReady = ready
       break
     }
-    if !isReady { Issue.record("nats-server didn't start: \(logText)") }
+    if !isReady { throw StartFailure(log: logText) }
   }
+
+  struct StartFailure: Error { var log: String }
 
   func signal(_ number: Int32) {
     if let identifier = process.withLock({ $0?.processIdentifier }) { kill(identifier, number) }
@@ -135,14 +137,14 @@ func withClient<Result: Sendable>(
 final class ServerCluster: Sendable {
   let servers: [ServerProcess]
 
-  init(lameDuck: String = "2s") throws {
+  init(lameDuck: String = "30s") throws {
     let routes = try (0..<3).map { _ in try ServerProcess.freePort() }
     servers = try (0..<3).map { index in
       try ServerProcess(
         settings: """
           server_name: "n\(index)"
           lame_duck_duration: "\(lameDuck)"
-          lame_duck_grace_period: "100ms"
+          lame_duck_grace_period: "1s"
           cluster {
             name: "test", listen: "127.0.0.1:\(routes[index])"
             routes: [\(routes.map { "\"nats://127.0.0.1:\($0)\"" }.joined(separator: ", "))]
