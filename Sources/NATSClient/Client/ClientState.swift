@@ -120,7 +120,8 @@ extension ClientState {
       guard weight <= info.maximumPayload else {
         throw NATSError(
           .payloadTooLarge,
-          "\(weight) bytes are more than the server's max_payload of \(info.maximumPayload); split the message or use the object store")
+          "\(weight) bytes are more than the server's max_payload of \(info.maximumPayload); split the message or use the object store"
+        )
       }
       guard headers.isEmpty || info.headers else {
         throw NATSError(.headersUnsupported, "the server understands no headers")
@@ -131,7 +132,8 @@ extension ClientState {
     } else if out.pending.readableBytes + size > configuration.reconnectBufferBytes {
       throw NATSError(
         .reconnectBufferFull,
-        "not connected, and \(out.pending.readableBytes) bytes are waiting already; try again when the client is connected")
+        "not connected, and \(out.pending.readableBytes) bytes are waiting already; try again when the client is connected"
+      )
     }
     ProtocolEncoder.publish(subject: subject, reply: reply, headers: headers, payload: payload, into: &out.pending)
     statistics.messagesOut += 1

@@ -31,7 +31,8 @@ final class Link: ChannelDuplexHandler, @unchecked Sendable {
   private let deadline: NIODeadline
 
   init(
-    attempt: ConnectionMachine.Attempt, client: NATSClient, eventLoop: any EventLoop, tls: NIOSSLContext?, isSecure: Bool
+    attempt: ConnectionMachine.Attempt, client: NATSClient, eventLoop: any EventLoop, tls: NIOSSLContext?,
+    isSecure: Bool
   ) {
     id = attempt.id
     endpoint = attempt.endpoint
@@ -83,7 +84,9 @@ final class Link: ChannelDuplexHandler, @unchecked Sendable {
     if isTLS, case .uncleanShutdown? = error as? NIOSSLError, isReady {
       fail(NATSError(.connectionLost, "the connection to \(endpoint) broke", cause: error))
     } else if isTLS {
-      fail(NATSError(.tlsFailed, "TLS with \(endpoint) failed; check the CA, the host name and the certificates", cause: error))
+      fail(
+        NATSError(
+          .tlsFailed, "TLS with \(endpoint) failed; check the CA, the host name and the certificates", cause: error))
     } else {
       fail(NATSError(.connectionLost, "the connection to \(endpoint) broke", cause: error))
     }
@@ -163,7 +166,8 @@ final class Link: ChannelDuplexHandler, @unchecked Sendable {
         // Bytes in the clear behind INFO would be taken for the server's words under TLS.
         guard parser.bufferedBytes == 0 else {
           throw NATSError(
-            .protocolViolation, "\(endpoint) sent more than INFO before TLS", cause: NATSProtocolError.unexpectedHandshake)
+            .protocolViolation, "\(endpoint) sent more than INFO before TLS",
+            cause: NATSProtocolError.unexpectedHandshake)
         }
         try startTLS()
       case .send(let buffer):

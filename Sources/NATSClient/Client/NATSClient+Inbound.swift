@@ -295,7 +295,8 @@ extension NATSClient {
       return (tick, state.scheduleFlush())
     }
     if tick == .stale {
-      link.fail(NATSError(.connectionLost, "\(link.endpoint) didn't answer \(configuration.maximumPingsOutstanding) PINGs"))
+      link.fail(
+        NATSError(.connectionLost, "\(link.endpoint) didn't answer \(configuration.maximumPingsOutstanding) PINGs"))
     }
     flush?.flush()
   }
@@ -316,7 +317,8 @@ extension NATSClient {
       state.statistics.bytesOut += chunk.readableBytes
       state.out.written(chunk)
       let rooms =
-        state.out.waiters.isEmpty || state.out.total * 2 > configuration.outboundHighWater ? [] : state.out.takeWaiters()
+        state.out.waiters.isEmpty || state.out.total * 2 > configuration.outboundHighWater
+        ? [] : state.out.takeWaiters()
       return (state.out.take(), rooms)
     }
     for room in rooms { room.resume() }

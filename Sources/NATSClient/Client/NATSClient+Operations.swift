@@ -71,7 +71,9 @@ extension NATSClient {
     await withTaskCancellationHandler {
       await withCheckedContinuation { continuation in
         let isFree = state.withLock { state in
-          if !state.isConnected || state.out.total <= configuration.outboundHighWater || Task.isCancelled { return true }
+          if !state.isConnected || state.out.total <= configuration.outboundHighWater || Task.isCancelled {
+            return true
+          }
           state.out.waiters.append((id, continuation))
           return false
         }
@@ -199,7 +201,8 @@ extension NATSClient {
     _ subject: String, queue group: String?, limits: SubscriptionLimits, marksReconnects: Bool
   ) throws(NATSError) -> NATSSubscription {
     guard NATSSubject.isSubscribable(subject) else {
-      throw NATSError(.invalidSubject, "'\(subject)' is no subject to subscribe to: blanks, empty tokens or a > before the end")
+      throw NATSError(
+        .invalidSubject, "'\(subject)' is no subject to subscribe to: blanks, empty tokens or a > before the end")
     }
     if let group, !NATSSubject.isPublishable(group) {
       throw NATSError(.invalidSubject, "'\(group)' is no name of a queue group")

@@ -77,7 +77,8 @@ final class SubscriptionQueue: Sendable {
   var dropped: Int { state.withLock { $0.dropped } }
 
   /// Called on the event loop. `resume` is called once when a queue that asked for a pause has room again.
-  func deliver(_ messages: ArraySlice<NATSMessage>, from link: Int, resume: @escaping @Sendable () -> Void) -> Delivery {
+  func deliver(_ messages: ArraySlice<NATSMessage>, from link: Int, resume: @escaping @Sendable () -> Void) -> Delivery
+  {
     let (delivery, waiters) = state.withLock { state -> (Delivery, [Waiter]) in
       if state.isFinished { return (.accepted, []) }
       var delivery = Delivery.accepted

@@ -45,7 +45,8 @@ package struct Handshake: Sendable {
       if isSecure { return try confirm(info) }
       if info.requiresTLS || endpoint.requiresTLS || configuration.tls != nil {
         guard info.offersTLS else {
-          throw NATSError(.tlsFailed, "\(endpoint) offers no TLS; configure it there, or use nats:// without a TLS setting")
+          throw NATSError(
+            .tlsFailed, "\(endpoint) offers no TLS; configure it there, or use nats:// without a TLS setting")
         }
         state = .securing(info)
         return .startTLS

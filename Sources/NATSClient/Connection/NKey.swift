@@ -1,9 +1,9 @@
 package import Crypto
 
 #if canImport(FoundationEssentials)
-import FoundationEssentials
+  import FoundationEssentials
 #else
-import Foundation
+  import Foundation
 #endif
 
 /// An Ed25519 key in NATS's spelling: base 32 with a prefix that says whose it is, and a CRC-16.

@@ -14,7 +14,8 @@ package struct PubAck: Sendable, Hashable {
 
   init(_ json: JSONValue) throws(NATSError) {
     guard let stream = json["stream"]?.string else {
-      throw NATSError(.invalidAnswer, "a message was answered without a PubAck: does a responder listen on a stream's subject?")
+      throw NATSError(
+        .invalidAnswer, "a message was answered without a PubAck: does a responder listen on a stream's subject?")
     }
     self.stream = stream
     sequence = json["seq"]?.uint64 ?? 0
@@ -111,6 +112,45 @@ extension JetStream {
       try await client.pause(wait)
       wait = min(wait * 2, .milliseconds(400))
     }
+  }
+
+  /// Stores a message if the subject's last one still has this sequence (0: there is none). After a lost answer it is sent again, and known
+  /// again by a message id; only where another writer came behind it in the meantime is it refused although it was stored.
+  ///
+  /// - Throws: `JetStreamError.isWrongSequence`; `NATSError` where it is unknown whether it was stored.
+  package func compareAndSet(
+    stream: String, _ subject: String, _ payload: ByteBuffer, headers: NATSHeaders = [:], expected: UInt64,
+    timeToLive: Duration? = nil, retryingFor: Duration = .zero
+  ) async throws -> UInt64 {
+    let messageID = client.makeInbox()
+    var options = PublishOptions(messageID: messageID)
+    options.expectedLastSubjectSequence = expected
+    options.timeToLive = timeToLive
+    let end = client.eventLoop.now + .nanoseconds(retryingFor.nanoseconds)
+    var wait = Duration.milliseconds(25)
+    var isUncertain = false
+    while true {
+      do {
+        return try await publish(subject, payload, headers: headers, options: options).sequence
+      } catch let error as JetStreamError where error.isWrongSequence {
+        // The server compares before it looks for message ids.
+        if isUncertain, let sequence = try await stored(stream, subject, messageID: messageID) { return sequence }
+        throw error
+      } catch {
+        guard client.eventLoop.now < end, Self.canRepeat(error, options) else { throw error }
+        isUncertain = true
+      }
+      try await client.pause(wait)
+      wait = min(wait * 2, .milliseconds(400))
+    }
+  }
+
+  /// The sequence of a subject's last message, if that has this id.
+  func stored(_ stream: String, _ subject: String, messageID: String) async throws -> UInt64? {
+    guard let last = try await message(stream, .last(subject: subject)),
+      last.message.headers["Nats-Msg-Id"] == messageID
+    else { return nil }
+    return last.sequence
   }
 
   private static func canRepeat(_ error: any Error, _ options: PublishOptions) -> Bool {

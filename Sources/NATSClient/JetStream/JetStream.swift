@@ -38,7 +38,8 @@ package struct JetStream: Sendable {
       !name.isEmpty
       && name.utf8.allSatisfy { $0 > 0x20 && $0 < 0x7F && ![0x2E, 0x2A, 0x3E, 0x2F, 0x5C].contains($0) }
     guard isFine else {
-      throw NATSError(.invalidArgument, "'\(name)' is no name of a stream or consumer: no blanks, dots, wildcards or slashes")
+      throw NATSError(
+        .invalidArgument, "'\(name)' is no name of a stream or consumer: no blanks, dots, wildcards or slashes")
     }
   }
 
@@ -118,7 +119,8 @@ package struct JetStream: Sendable {
       var message = try await client.request("\(prefix).DIRECT.GET.\(stream)", body.buffer, timeout: timeout)
       if message.status?.code == NATSStatus.noMessages { return nil }
       guard message.status == nil, let sequence = message.headers["Nats-Sequence"].flatMap(UInt64.init) else {
-        throw NATSError(.invalidAnswer, "a direct get was answered with \(message.status?.description ?? "no sequence")")
+        throw NATSError(
+          .invalidAnswer, "a direct get was answered with \(message.status?.description ?? "no sequence")")
       }
       message.subject = message.headers["Nats-Subject"] ?? message.subject
       message.reply = nil

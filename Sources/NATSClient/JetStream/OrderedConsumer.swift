@@ -151,7 +151,8 @@ package final class OrderedConsumer: AsyncSequence, Sendable {
     old?.stop()
     // Behind what was delivered; the first time from where the caller wants to begin.
     var configuration = ConsumerConfiguration(
-      name: consumerName, filters: filters, deliver: start > 0 ? .fromSequence(start + 1) : deliver, acknowledgement: .none)
+      name: consumerName, filters: filters, deliver: start > 0 ? .fromSequence(start + 1) : deliver,
+      acknowledgement: .none)
     configuration.maximumDeliveries = 1
     configuration.isInMemory = true
     configuration.replicas = 1

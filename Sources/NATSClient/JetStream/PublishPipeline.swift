@@ -57,7 +57,8 @@ package struct PublishPipeline {
     for answer in answers {
       switch answer.status?.code {
       case NATSStatus.reconnected: if outstanding > 0 { throw NATSError.connectionLost }
-      case NATSStatus.noResponders: throw NATSError(.noResponders, "no stream listens on the subject, or it has no leader")
+      case NATSStatus.noResponders:
+        throw NATSError(.noResponders, "no stream listens on the subject, or it has no leader")
       default:
         let ack = try PubAck(try JetStream.read(answer))
         acknowledged += 1

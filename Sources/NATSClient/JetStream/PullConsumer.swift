@@ -100,7 +100,8 @@ package final class PullSubscription: AsyncSequence, Sendable {
     self.failsWhenUnavailable = failsWhenUnavailable
     // Twice what is ordered: after a suspicious silence it may be ordered again, and both orders may come. What doesn't fit is delivered again.
     subscription = try client.subscribe(
-      client.makeInbox(), queue: nil, limits: SubscriptionLimits(messages: Swift.max(1024, batch * 2)), marksReconnects: true)
+      client.makeInbox(), queue: nil, limits: SubscriptionLimits(messages: Swift.max(1024, batch * 2)),
+      marksReconnects: true)
     machine = Mutex(PullMachine(batch: batch, maximumBytes: maximumBytes))
   }
 

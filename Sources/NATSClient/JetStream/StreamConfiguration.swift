@@ -17,7 +17,8 @@ package struct StreamConfiguration: Sendable, Hashable {
   /// One replica on file, no limits.
   package init(name: String, subjects: [String], storage: StreamStorage = .file, replicas: Int = 1) {
     json = [
-      "name": .string(name), "subjects": .strings(subjects), "retention": "limits", "storage": .string(storage.rawValue),
+      "name": .string(name), "subjects": .strings(subjects), "retention": "limits",
+      "storage": .string(storage.rawValue),
       "num_replicas": .integer(replicas), "discard": "old", "max_consumers": -1, "max_msgs": -1, "max_bytes": -1,
       "max_age": 0, "max_msg_size": -1,
     ]
@@ -62,22 +63,39 @@ package struct StreamConfiguration: Sendable, Hashable {
     set { json["discard"] = newValue ? "new" : "old" }
   }
   /// Messages can be read by any replica, without Raft's order.
-  package var allowsDirect: Bool { get { flag("allow_direct") } set { json["allow_direct"] = .bool(newValue) } }
+  package var allowsDirect: Bool {
+    get { flag("allow_direct") }
+    set { json["allow_direct"] = .bool(newValue) }
+  }
   /// `Nats-Rollup` is understood.
-  package var allowsRollup: Bool { get { flag("allow_rollup_hdrs") } set { json["allow_rollup_hdrs"] = .bool(newValue) } }
+  package var allowsRollup: Bool {
+    get { flag("allow_rollup_hdrs") }
+    set { json["allow_rollup_hdrs"] = .bool(newValue) }
+  }
   /// `Nats-TTL` is understood (2.11).
-  package var allowsMessageTTL: Bool { get { flag("allow_msg_ttl") } set { json["allow_msg_ttl"] = .bool(newValue) } }
+  package var allowsMessageTTL: Bool {
+    get { flag("allow_msg_ttl") }
+    set { json["allow_msg_ttl"] = .bool(newValue) }
+  }
   /// `Nats-Incr` is understood (2.12).
   package var allowsCounters: Bool {
-    get { flag("allow_msg_counter") } set { json["allow_msg_counter"] = .bool(newValue) }
+    get { flag("allow_msg_counter") }
+    set { json["allow_msg_counter"] = .bool(newValue) }
   }
   /// `Nats-Schedule` is understood (2.12).
   package var allowsSchedules: Bool {
-    get { flag("allow_msg_schedules") } set { json["allow_msg_schedules"] = .bool(newValue) }
+    get { flag("allow_msg_schedules") }
+    set { json["allow_msg_schedules"] = .bool(newValue) }
   }
   /// Atomic batches are understood (2.12).
-  package var allowsAtomicBatches: Bool { get { flag("allow_atomic") } set { json["allow_atomic"] = .bool(newValue) } }
-  package var deniesDelete: Bool { get { flag("deny_delete") } set { json["deny_delete"] = .bool(newValue) } }
+  package var allowsAtomicBatches: Bool {
+    get { flag("allow_atomic") }
+    set { json["allow_atomic"] = .bool(newValue) }
+  }
+  package var deniesDelete: Bool {
+    get { flag("deny_delete") }
+    set { json["deny_delete"] = .bool(newValue) }
+  }
   /// How long the markers stay that say that a message expired (2.11); nil: none are written.
   package var deleteMarkerTTL: Duration? {
     get { json["subject_delete_marker_ttl"]?.duration }

@@ -167,11 +167,14 @@ package struct KeyValue: Sendable {
     _ key: String, _ value: ByteBuffer, expected: UInt64?, timeToLive: Duration?, headers: NATSHeaders = [:]
   ) async throws -> UInt64 {
     try Self.check(key: key)
-    var options = PublishOptions()
-    options.expectedLastSubjectSequence = expected
-    options.timeToLive = timeToLive
-    do {
+    guard let expected else {
+      var options = PublishOptions()
+      options.timeToLive = timeToLive
       return try await jetStream.publish(prefix + key, value, headers: headers, options: options).sequence
+    }
+    do {
+      return try await jetStream.compareAndSet(
+        stream: stream, prefix + key, value, headers: headers, expected: expected, timeToLive: timeToLive)
     } catch let error as JetStreamError where error.isWrongSequence {
       throw KeyValueError.wrongRevision(key: key)
     }
@@ -192,7 +195,8 @@ package struct KeyValue: Sendable {
   }
 
   /// Follows keys. The watch goes on over reconnects, failovers and restarts without loss and without a change coming twice.
-  package func watch(_ pattern: String = ">", from start: Start = .values, heartbeat: Duration = .seconds(5)) -> KeyValueWatch
+  package func watch(_ pattern: String = ">", from start: Start = .values, heartbeat: Duration = .seconds(5))
+    -> KeyValueWatch
   {
     let deliver: ConsumerConfiguration.Deliver =
       switch start {

@@ -2,9 +2,9 @@ import Crypto
 package import NIOCore
 
 #if canImport(FoundationEssentials)
-import FoundationEssentials
+  import FoundationEssentials
 #else
-import Foundation
+  import Foundation
 #endif
 
 /// What an object store refuses.
@@ -24,7 +24,8 @@ package enum ObjectStoreError: Error, Sendable, Hashable, CustomStringConvertibl
     case .invalidName: "an object needs a name"
     case .notFound(let name): "there is no object \(name)"
     case .digestMismatch(let name): "the object \(name) doesn't have its digest: it is damaged; store it again"
-    case .incomplete(let name): "the object \(name) lacks chunks: it was deleted or replaced while it was read; read it again"
+    case .incomplete(let name):
+      "the object \(name) lacks chunks: it was deleted or replaced while it was read; read it again"
     }
   }
 }
@@ -103,7 +104,8 @@ package struct ObjectStore: Sendable {
   ) async throws -> ObjectInfo where Parts.Element == ByteBuffer {
     guard !name.isEmpty else { throw ObjectStoreError.invalidName }
     let old = try await stored(name)
-    let identifier = String(jetStream.client.makeInbox().utf8.compactMap { $0 == 0x2E ? nil : Character(Unicode.Scalar($0)) })
+    let identifier = String(
+      jetStream.client.makeInbox().utf8.compactMap { $0 == 0x2E ? nil : Character(Unicode.Scalar($0)) })
     let subject = "$O.\(bucket).C.\(identifier)"
     do {
       let (size, chunks, digest) = try await store(parts, subject)

@@ -53,7 +53,9 @@ extension NATSServerTests {
       }
     }
 
-    @Test("A request fails with noResponders at once, with timeout in time, and by cancellation without leaving anything behind")
+    @Test(
+      "A request fails with noResponders at once, with timeout in time, and by cancellation without leaving anything behind"
+    )
     func requestFailures() async throws {
       try await withClient { client, _ in
         await #expect { try await client.request("nobody") } throws: { ($0 as? NATSError)?.code == .noResponders }
