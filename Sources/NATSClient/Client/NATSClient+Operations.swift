@@ -197,7 +197,8 @@ extension NATSClient {
     try subscribe(subject, queue: queue, limits: limits, marksReconnects: false)
   }
 
-  func subscribe(
+  /// As above; `marksReconnects` puts a message with the status `NATSStatus.reconnected` between those of two connections.
+  package func subscribe(
     _ subject: String, queue group: String?, limits: SubscriptionLimits, marksReconnects: Bool
   ) throws(NATSError) -> NATSSubscription {
     guard NATSSubject.isSubscribable(subject) else {
@@ -255,7 +256,7 @@ extension NATSClient {
   /// Waits on the client's event loop.
   ///
   /// - Throws: `CancellationError`.
-  func pause(_ duration: Duration) async throws {
+  package func pause(_ duration: Duration) async throws {
     let gate = Attention()
     await withTaskCancellationHandler {
       await gate.wait(until: eventLoop.now + .nanoseconds(duration.nanoseconds), on: eventLoop)

@@ -202,30 +202,3 @@ extension JetStream {
     throw NATSError(.invalidAnswer, "an atomic batch ended without its receipt")
   }
 }
-
-/// Times as the server writes them.
-enum RFC3339 {
-  /// UTC with nanoseconds.
-  static func text(sinceEpoch: Duration) -> String {
-    let (seconds, attoseconds) = sinceEpoch.components
-    let days = Int(seconds >= 0 ? seconds / 86400 : (seconds - 86399) / 86400)
-    let rest = Int(seconds) - days * 86400
-    // Howard Hinnant's civil_from_days.
-    let z = days + 719_468
-    let era = (z >= 0 ? z : z - 146_096) / 146_097
-    let dayOfEra = z - era * 146_097
-    let yearOfEra = (dayOfEra - dayOfEra / 1460 + dayOfEra / 36_524 - dayOfEra / 146_096) / 365
-    let dayOfYear = dayOfEra - (365 * yearOfEra + yearOfEra / 4 - yearOfEra / 100)
-    let shifted = (5 * dayOfYear + 2) / 153
-    let day = dayOfYear - (153 * shifted + 2) / 5 + 1
-    let month = shifted < 10 ? shifted + 3 : shifted - 9
-    let year = yearOfEra + era * 400 + (month <= 2 ? 1 : 0)
-    func pad(_ value: Int, _ width: Int) -> String {
-      let text = String(value)
-      return String(repeating: "0", count: max(0, width - text.count)) + text
-    }
-    let nanoseconds = Int(attoseconds / 1_000_000_000)
-    return
-      "\(pad(year, 4))-\(pad(month, 2))-\(pad(day, 2))T\(pad(rest / 3600, 2)):\(pad(rest / 60 % 60, 2)):\(pad(rest % 60, 2)).\(pad(nanoseconds, 9))Z"
-  }
-}

@@ -68,13 +68,16 @@ package struct JetStream: Sendable {
     _ = try await call("STREAM.DELETE.\(name)")
   }
 
-  /// Removes messages, all or those of a subject, perhaps but the newest. Returns how many.
+  /// Removes messages, all or those of a subject, perhaps but the newest, or only those before a sequence. Returns how many.
   @discardableResult
-  package func purgeStream(_ name: String, subject: String? = nil, keeping: Int? = nil) async throws -> Int {
+  package func purgeStream(
+    _ name: String, subject: String? = nil, keeping: Int? = nil, before sequence: UInt64? = nil
+  ) async throws -> Int {
     try Self.check(name)
     var body: JSONValue = [:]
     body["filter"] = subject.map(JSONValue.string)
     body["keep"] = keeping.map { .integer($0) }
+    body["seq"] = sequence.map { .integer($0) }
     return try await call("STREAM.PURGE.\(name)", body)["purged"]?.int ?? 0
   }
 
@@ -105,6 +108,8 @@ package struct JetStream: Sendable {
   package enum Selector: Sendable, Hashable {
     case sequence(UInt64)
     case last(subject: String)
+    /// The first one at or behind a sequence.
+    case next(subject: String, from: UInt64)
   }
 
   /// Reads one message; nil: there is none. `direct` may be answered by any replica, which can be a little behind; the stream has to allow it.
@@ -114,6 +119,7 @@ package struct JetStream: Sendable {
       switch selector {
       case .sequence(let sequence): ["seq": .integer(sequence)]
       case .last(let subject): ["last_by_subj": .string(subject)]
+      case .next(let subject, let sequence): ["next_by_subj": .string(subject), "seq": .integer(sequence)]
       }
     if direct {
       var message = try await client.request("\(prefix).DIRECT.GET.\(stream)", body.buffer, timeout: timeout)

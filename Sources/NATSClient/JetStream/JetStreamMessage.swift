@@ -52,7 +52,7 @@ package struct JetStreamMessage: Sendable {
   package var text: String { message.text }
 
   /// Nil where the message didn't come from a consumer.
-  init?(_ message: NATSMessage, client: NATSClient) {
+  package init?(_ message: NATSMessage, client: NATSClient) {
     guard let reply = message.reply, let metadata = MessageMetadata(reply: reply) else { return nil }
     self.message = message
     self.metadata = metadata

@@ -156,7 +156,8 @@ package final class OrderedConsumer: AsyncSequence, Sendable {
     configuration.maximumDeliveries = 1
     configuration.isInMemory = true
     configuration.replicas = 1
-    configuration.inactiveThreshold = .seconds(300)
+    // What an end that nobody could tell leaves behind goes soon.
+    configuration.inactiveThreshold = heartbeat * 8
     configuration.headersOnly = headersOnly
     let consumer = try await jetStream.createConsumer(stream, configuration)
     let pulls = try PullSubscription(

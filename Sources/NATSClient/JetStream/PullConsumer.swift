@@ -10,6 +10,8 @@ package struct PullConsumer: Sendable {
   private var pullSubject: String { "\(jetStream.prefix).CONSUMER.MSG.NEXT.\(info.stream).\(info.name)" }
 
   /// Asks once for at most so many messages, and returns what came until they were there or the time was up; `noWait`: what is there now.
+  ///
+  /// - Throws: `connectionLost` or `timeout` where nothing came and the server didn't say that there is nothing.
   package func fetch(
     _ batch: Int, expires: Duration = .seconds(5), noWait: Bool = false, maximumBytes: Int? = nil,
     heartbeat: Duration? = nil
@@ -34,7 +36,10 @@ package struct PullConsumer: Sendable {
       guard
         let taken = try await subscription.queue.next(
           max: batch - messages.count, until: until, on: client.eventLoop)
-      else { break }
+      else {
+        if messages.isEmpty { throw NATSError(.timeout, "the consumer \(info.name) didn't answer a pull") }
+        break
+      }
       if taken.isEmpty {
         try Task.checkCancellation()
         break
@@ -46,7 +51,10 @@ package struct PullConsumer: Sendable {
         }
         switch status.code {
         case NATSStatus.idle: continue
-        case NATSStatus.noMessages, NATSStatus.requestTimeout, NATSStatus.reconnected: return messages
+        case NATSStatus.noMessages, NATSStatus.requestTimeout: return messages
+        case NATSStatus.reconnected:
+          if messages.isEmpty { throw NATSError.connectionLost }
+          return messages
         default:
           if messages.isEmpty { throw Self.error(status, info.name) }
           return messages
@@ -54,6 +62,12 @@ package struct PullConsumer: Sendable {
       }
     }
     return messages
+  }
+
+  /// Orders messages without waiting for them: they, and a status where the order ends early, come to `reply`, which somebody listens to.
+  package func order(_ messages: Int, expires: Duration, reply: String) throws {
+    let body: JSONValue = ["batch": .integer(messages), "expires": .duration(expires)]
+    try jetStream.client.post(pullSubject, body.buffer, reply: reply)
   }
 
   /// A stream of messages without an end, pulled ahead: at most `batch` are on their way or waiting here.

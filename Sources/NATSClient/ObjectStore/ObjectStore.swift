@@ -62,6 +62,17 @@ package struct ObjectStore: Sendable {
     timeToLive: Duration? = nil, maximumBytes: Int = -1
   ) async throws -> ObjectStore {
     try check(bucket)
+    _ = try await jetStream.createStream(
+      streamConfiguration(
+        bucket: bucket, storage: storage, replicas: replicas, timeToLive: timeToLive, maximumBytes: maximumBytes))
+    return ObjectStore(jetStream: jetStream, bucket: bucket)
+  }
+
+  /// The stream that a bucket is.
+  package static func streamConfiguration(
+    bucket: String, storage: StreamStorage = .file, replicas: Int = 1, timeToLive: Duration? = nil,
+    maximumBytes: Int = -1
+  ) -> StreamConfiguration {
     var stream = StreamConfiguration(
       name: "OBJ_\(bucket)", subjects: ["$O.\(bucket).C.>", "$O.\(bucket).M.>"], storage: storage, replicas: replicas)
     stream.refusesWhenFull = true
@@ -69,8 +80,24 @@ package struct ObjectStore: Sendable {
     stream.allowsDirect = true
     stream.maximumAge = timeToLive ?? .zero
     stream.maximumBytes = maximumBytes
-    _ = try await jetStream.createStream(stream)
-    return ObjectStore(jetStream: jetStream, bucket: bucket)
+    return stream
+  }
+
+  /// The subject of an object's description.
+  package static func metaSubject(_ bucket: String, _ name: String) -> String {
+    "$O.\(bucket).M.\(Base64URL.encode(name.utf8, padded: true))"
+  }
+
+  /// The subjects of all descriptions.
+  package static func metaFilter(_ bucket: String) -> String { "$O.\(bucket).M.>" }
+
+  /// The subject of an object's chunks.
+  package static func chunkSubject(_ bucket: String, _ identifier: String) -> String { "$O.\(bucket).C.\(identifier)" }
+
+  /// A bucket whose stream is there.
+  package init(jetStream: JetStream, bucket: String) {
+    self.jetStream = jetStream
+    self.bucket = bucket
   }
 
   /// A bucket that exists.
@@ -90,9 +117,7 @@ package struct ObjectStore: Sendable {
     guard isFine else { throw .invalidBucket(bucket) }
   }
 
-  private func metaSubject(_ name: String) -> String {
-    "$O.\(bucket).M.\(Base64URL.encode(name.utf8, padded: true))"
-  }
+  private func metaSubject(_ name: String) -> String { Self.metaSubject(bucket, name) }
 
   // MARK: Storing
 

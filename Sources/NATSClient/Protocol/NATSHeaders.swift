@@ -78,7 +78,7 @@ package struct NATSStatus: Sendable, Hashable {
   /// Nobody listens on the subject of the request.
   package static let noResponders = 503
   /// Not of the server: this client's mark between messages of two connections.
-  static let reconnected = -1
+  package static let reconnected = -1
 }
 
 extension NATSHeaders {
