@@ -24,7 +24,7 @@ final class EngineJobs: Sendable {
   /// Runs jobs until `end`, or until the task is cancelled.
   func run() async {
     await withDiscardingTaskGroup { group in
-      for await job in stream { group.addTask(operation: job) }
+      for await job in stream { group.addTask { await job() } }
       group.cancelAll()
     }
   }

@@ -61,6 +61,7 @@ struct EngineLink: Sendable {
   }
 
   /// Does something that may be done twice, again and again while the engine is away, for as long as the patience lasts.
+  @discardableResult
   func patiently<Result>(_ body: () async throws -> Result) async throws -> Result {
     let end = client.eventLoop.now + .nanoseconds(configuration.patience.nanoseconds)
     var wait = Duration.milliseconds(20)

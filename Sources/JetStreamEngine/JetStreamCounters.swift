@@ -1,4 +1,4 @@
-package import CoordinationEngine
+import CoordinationEngine
 import NATSClient
 import NIOCore
 

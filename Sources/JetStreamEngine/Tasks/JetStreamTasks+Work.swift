@@ -1,6 +1,7 @@
 import CoordinationEngine
 import NATSClient
 import NIOCore
+import Synchronization
 package import TaskQueue
 
 /// What the holder of a ticket says.

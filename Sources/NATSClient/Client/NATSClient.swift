@@ -15,7 +15,8 @@ import Synchronization
 package final class NATSClient: Service, Sendable {
   package let configuration: NATSConfiguration
   let logger: Logger
-  let eventLoop: any EventLoop
+  /// The loop of the connection; its clock is the client's.
+  package let eventLoop: any EventLoop
   let state: Mutex<ClientState>
   private let attention = Attention()
 

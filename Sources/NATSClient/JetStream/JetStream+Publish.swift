@@ -65,7 +65,8 @@ package struct PublishOptions: Sendable, Hashable {
     messageID != nil || expectedLastSequence != nil || expectedLastSubjectSequence != nil
   }
 
-  func apply(to headers: inout NATSHeaders) {
+  /// Puts them into headers, for messages that are sent without waiting for a receipt.
+  package func apply(to headers: inout NATSHeaders) {
     if let messageID { headers["Nats-Msg-Id"] = messageID }
     if let expectedStream { headers["Nats-Expected-Stream"] = expectedStream }
     if let expectedLastMessageID { headers["Nats-Expected-Last-Msg-Id"] = expectedLastMessageID }

@@ -33,6 +33,10 @@ package enum ObjectStoreError: Error, Sendable, Hashable, CustomStringConvertibl
 /// What an object is.
 package struct ObjectInfo: Sendable, Hashable {
   package var json: JSONValue
+
+  /// Reads a description as it is stored.
+  package init(json: JSONValue) { self.json = json }
+
   package var name: String { json["name"]?.string ?? "" }
   package var bucket: String { json["bucket"]?.string ?? "" }
   /// Names its chunks.

@@ -1,5 +1,6 @@
 import Crypto
 import Foundation
+import NATSTestSupport
 import NIOCore
 import Synchronization
 import Testing

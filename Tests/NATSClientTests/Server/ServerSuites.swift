@@ -1,3 +1,4 @@
+import NATSTestSupport
 import Testing
 
 /// All suites with a real nats-server, one test after the other: each starts processes of its own.

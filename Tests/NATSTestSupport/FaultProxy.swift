@@ -2,10 +2,10 @@ import NIOCore
 import NIOPosix
 import Synchronization
 
-@testable import NATSClient
+import NATSClient
 
 /// A way to a server that misbehaves by a seed: bytes come in small pieces, and connections break anywhere, in frames too.
-final class FaultProxy: Sendable {
+package final class FaultProxy: Sendable {
   private struct State {
     var random: SeededRandom
     var open: [ObjectIdentifier: any Channel] = [:]
@@ -19,7 +19,7 @@ final class FaultProxy: Sendable {
   /// Bytes after which a connection breaks, at most.
   private let maximumBytes: Int
 
-  init(to port: Int, seed: UInt64, maximumBytes: Int) async throws {
+  package init(to port: Int, seed: UInt64, maximumBytes: Int) async throws {
     target = port
     self.maximumBytes = maximumBytes
     state = Mutex(State(random: SeededRandom(seed: seed)))
@@ -39,13 +39,13 @@ final class FaultProxy: Sendable {
     listener.withLock { $0 = channel }
   }
 
-  var url: String { "nats://127.0.0.1:\(listener.withLock { $0?.localAddress?.port ?? 0 })" }
-  var breaks: Int { state.withLock { $0.breaks } }
+  package var url: String { "nats://127.0.0.1:\(listener.withLock { $0?.localAddress?.port ?? 0 })" }
+  package var breaks: Int { state.withLock { $0.breaks } }
 
   /// From now on everything passes.
-  func calm() { state.withLock { $0.isFaulty = false } }
+  package func calm() { state.withLock { $0.isFaulty = false } }
 
-  func close() async throws {
+  package func close() async throws {
     try await listener.withLock { $0 }?.close()
     for channel in state.withLock({ Array($0.open.values) }) { try? await channel.close() }
   }

@@ -1,26 +1,25 @@
-import Foundation
-import NIOCore
+package import Foundation
+package import NIOCore
 import NIOPosix
 import Synchronization
-import Testing
 
-@testable import NATSClient
+package import NATSClient
 
 /// The nats-server to test against; nil: those suites don't run. `scripts/lib/nats-server-binary` prints one.
-let natsServerPath = ProcessInfo.processInfo.environment["SWARMSCALE_NATS_SERVER"]
-let hasNATSServer = natsServerPath != nil
+package let natsServerPath = ProcessInfo.processInfo.environment["SWARMSCALE_NATS_SERVER"]
+package let hasNATSServer = natsServerPath != nil
 
 /// A real server in a folder of its own, ended with the object's `stop`.
-final class ServerProcess: Sendable {
-  let port: Int
-  let folder: URL
+package final class ServerProcess: Sendable {
+  package let port: Int
+  package let folder: URL
   private let configuration: String
   private let process = Mutex<Process?>(nil)
   /// What it has logged.
   private let log = Mutex("")
 
   /// `settings` are lines of nats-server's configuration; `$FOLDER` stands for the server's folder.
-  init(port: Int? = nil, jetStream: Bool = true, settings: String = "") throws {
+  package init(port: Int? = nil, jetStream: Bool = true, settings: String = "") throws {
     self.port = try port ?? Self.freePort()
     folder = FileManager.default.temporaryDirectory.appendingPathComponent("nats-\(UUID().uuidString)")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
@@ -32,22 +31,22 @@ final class ServerProcess: Sendable {
   }
 
   /// A port that was free a moment ago.
-  static func freePort() throws -> Int {
+  package static func freePort() throws -> Int {
     let channel = try ServerBootstrap(group: MultiThreadedEventLoopGroup.singleton)
       .bind(host: "127.0.0.1", port: 0).wait()
     defer { try? channel.close().wait() }
     return channel.localAddress?.port ?? 0
   }
 
-  var url: String { "nats://127.0.0.1:\(port)" }
-  var logText: String { log.withLock { $0 } }
+  package var url: String { "nats://127.0.0.1:\(port)" }
+  package var logText: String { log.withLock { $0 } }
 
   /// Starts it and waits until it says that it is ready.
-  func start() async throws {
+  package func start() async throws {
     let file = folder.appendingPathComponent("server.conf")
     try configuration.write(to: file, atomically: true, encoding: .utf8)
     let process = Process()
-    process.executableURL = URL(fileURLWithPath: try #require(natsServerPath))
+    process.executableURL = URL(fileURLWithPath: natsServerPath ?? "/nonexistent")
     process.arguments = ["-c", file.path]
     let pipe = Pipe()
     process.standardError = pipe
@@ -78,14 +77,14 @@ final class ServerProcess: Sendable {
     if !isReady { throw StartFailure(log: logText) }
   }
 
-  struct StartFailure: Error { var log: String }
+  package struct StartFailure: Error { var log: String }
 
-  func signal(_ number: Int32) {
+  package func signal(_ number: Int32) {
     if let identifier = process.withLock({ $0?.processIdentifier }) { kill(identifier, number) }
   }
 
   /// Ends the process, by default without a chance to say anything, and waits for its end.
-  func stop(_ number: Int32 = SIGKILL) {
+  package func stop(_ number: Int32 = SIGKILL) {
     let process = process.withLock { process in
       defer { process = nil }
       return process
@@ -96,19 +95,19 @@ final class ServerProcess: Sendable {
   }
 
   /// Waits for the end of a process that was told to go.
-  func waitForExit() {
+  package func waitForExit() {
     process.withLock { $0 }?.waitUntilExit()
     process.withLock { $0 = nil }
   }
 
-  func remove() {
+  package func remove() {
     stop()
     try? FileManager.default.removeItem(at: folder)
   }
 }
 
 /// Runs a body with a server of its own.
-func withServer<Result>(
+package func withServer<Result>(
   jetStream: Bool = true, settings: String = "", _ body: (ServerProcess) async throws -> Result
 ) async throws -> Result {
   let server = try ServerProcess(jetStream: jetStream, settings: settings)
@@ -118,7 +117,7 @@ func withServer<Result>(
 }
 
 /// Runs a body with a server and a client.
-func withClient<Result: Sendable>(
+package func withClient<Result: Sendable>(
   jetStream: Bool = true, settings: String = "", configure: (inout NATSConfiguration) -> Void = { _ in },
   _ body: (NATSClient, ServerProcess) async throws -> Result
 ) async throws -> Result {
@@ -134,10 +133,10 @@ func withClient<Result: Sendable>(
 }
 
 /// Three servers in one cluster.
-final class ServerCluster: Sendable {
-  let servers: [ServerProcess]
+package final class ServerCluster: Sendable {
+  package let servers: [ServerProcess]
 
-  init(lameDuck: String = "30s") throws {
+  package init(lameDuck: String = "30s") throws {
     let routes = try (0..<3).map { _ in try ServerProcess.freePort() }
     servers = try (0..<3).map { index in
       try ServerProcess(
@@ -153,24 +152,24 @@ final class ServerCluster: Sendable {
     }
   }
 
-  func start() async throws {
+  package func start() async throws {
     try await withThrowingTaskGroup(of: Void.self) { group in
       for server in servers { group.addTask { try await server.start() } }
       try await group.waitForAll()
     }
   }
 
-  var urls: [String] { servers.map(\.url) }
-  func remove() { for server in servers { server.remove() } }
+  package var urls: [String] { servers.map(\.url) }
+  package func remove() { for server in servers { server.remove() } }
 }
 
 /// Tries until it works or the test's time limit ends it; `pause` keeps it from spinning where there is no event to wait for.
 @discardableResult
-func eventually<Result>(_ attempt: () async throws -> Result?) async throws -> Result {
+package func eventually<Result>(_ attempt: () async throws -> Result?) async throws -> Result {
   while true {
     if let result = try? await attempt() { return result }
     try await Task.sleep(for: .milliseconds(20))
   }
 }
 
-func bytes(_ text: String) -> ByteBuffer { ByteBuffer(string: text) }
+package func bytes(_ text: String) -> ByteBuffer { ByteBuffer(string: text) }
