@@ -50,12 +50,14 @@ struct EngineLink: Sendable {
     switch error {
     case let error as NATSError:
       switch error.code {
-      case .connectionLost, .connectTimeout, .noServers, .serverError, .reconnectBufferFull, .timeout, .noResponders, .closed,
+      case .connectionLost, .connectTimeout, .noServers, .serverError, .reconnectBufferFull, .timeout, .noResponders,
+        .closed,
         .authenticationFailed, .tlsFailed:
         true
       default: false
       }
-    case let error as JetStreamError: error.code == 503 || error.code == 500
+    case let error as JetStreamError:
+      (error.code == 503 || error.code == 500) && !isFull(error) && error.errorCode != 10052
     default: false
     }
   }
@@ -69,7 +71,7 @@ struct EngineLink: Sendable {
       guard !isClosed else { throw Away(text: "the engine is closed") }
       do {
         return try await body()
-      } catch where Self.isAbsence(error) {
+      } catch  where Self.isAbsence(error) {
         if (error as? NATSError)?.code == .closed { throw Away(text: "the connection to NATS has ended: \(error)") }
         guard client.eventLoop.now < end else {
           throw Away(text: "NATS JetStream can't be reached (\(error)); keep what was to be said, and say it again")

@@ -46,7 +46,8 @@ package struct JetStreamBlobs: BlobStore {
         do {
           // The same description again, stored now: that is when it was last put. Unless a collector has removed it in between.
           _ = try await link.jetStream.compareAndSet(
-            stream: stream, meta(digest), known.info.json.buffer, headers: ["Nats-Rollup": "sub"], expected: known.sequence,
+            stream: stream, meta(digest), known.info.json.buffer, headers: ["Nats-Rollup": "sub"],
+            expected: known.sequence,
             retryingFor: link.configuration.patience)
           return digest
         } catch let error as JetStreamError where error.isWrongSequence {}
@@ -114,7 +115,8 @@ package struct JetStreamBlobs: BlobStore {
         var found: [BlobDigest: BlobInfo] = [:]
         let now = EngineLink.wall
         let consumer = OrderedConsumer(
-          link.jetStream, stream: stream, filters: [ObjectStore.metaFilter(link.layout.blobBucket)], deliver: .lastPerSubject,
+          link.jetStream, stream: stream, filters: [ObjectStore.metaFilter(link.layout.blobBucket)],
+          deliver: .lastPerSubject,
           batch: 1024)
         try await consumer.readToEnd { message in
           guard let json = try? JSONValue(parsing: message.payload) else { return }

@@ -21,7 +21,8 @@ package final class JetStreamEngine: CoordinationEngine {
 
   /// An engine that isn't running yet.
   package init(
-    _ configuration: JetStreamEngineConfiguration, logger: Logger = Logger(label: "jetstream") { _ in SwiftLogNoOpLogHandler() }
+    _ configuration: JetStreamEngineConfiguration,
+    logger: Logger = Logger(label: "jetstream") { _ in SwiftLogNoOpLogHandler() }
   ) {
     link = EngineLink(NATSClient(configuration.client, logger: logger), configuration)
     jetStreamTasks = JetStreamTasks(link, jobs: jobs, logger: logger)

@@ -79,7 +79,9 @@ package struct JetStreamSchedules: Schedules {
           guard let due = message.headers[Self.due].flatMap({ Int64($0) }) else { return }
           found[key] = max(.zero, .milliseconds(due) - now)
         }
-        return found.sorted { $0.key < $1.key }.prefix(Self.listed).map { PendingSchedule(key: $0.key, remaining: $0.value) }
+        return found.sorted { $0.key < $1.key }.prefix(Self.listed).map {
+          PendingSchedule(key: $0.key, remaining: $0.value)
+        }
       }
     }
   }

@@ -226,7 +226,8 @@ package struct JetStreamState: StateStore {
         return (try await consumer.begin(), last)
       }
       let follower = Follower(
-        link: link, store: self, consumer: consumer, isCurrent: revision != nil, owesCurrent: revision == nil && waiting == 0,
+        link: link, store: self, consumer: consumer, isCurrent: revision != nil,
+        owesCurrent: revision == nil && waiting == 0,
         last: last)
       return StateWatch { try await follower.next() }
     }
@@ -247,7 +248,8 @@ package struct JetStreamState: StateStore {
     private let state: Mutex<State>
 
     init(
-      link: EngineLink, store: JetStreamState, consumer: OrderedConsumer, isCurrent: Bool, owesCurrent: Bool, last: UInt64
+      link: EngineLink, store: JetStreamState, consumer: OrderedConsumer, isCurrent: Bool, owesCurrent: Bool,
+      last: UInt64
     ) {
       self.link = link
       self.store = store

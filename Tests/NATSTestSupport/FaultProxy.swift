@@ -1,8 +1,7 @@
+import NATSClient
 import NIOCore
 import NIOPosix
 import Synchronization
-
-import NATSClient
 
 /// A way to a server that misbehaves by a seed: bytes come in small pieces, and connections break anywhere, in frames too.
 package final class FaultProxy: Sendable {

@@ -1,9 +1,8 @@
 package import Foundation
+package import NATSClient
 package import NIOCore
 import NIOPosix
 import Synchronization
-
-package import NATSClient
 
 /// The nats-server to test against; nil: those suites don't run. `scripts/lib/nats-server-binary` prints one.
 package let natsServerPath = ProcessInfo.processInfo.environment["SWARMSCALE_NATS_SERVER"]

@@ -16,7 +16,9 @@ extension JetStreamTasks {
     }
   }
 
-  private func claim(_ request: ClaimRequest, _ handle: QueueHandle, until deadline: NIODeadline) async throws -> [ClaimedTask] {
+  private func claim(_ request: ClaimRequest, _ handle: QueueHandle, until deadline: NIODeadline) async throws
+    -> [ClaimedTask]
+  {
     var room = request.room ?? LaneCounts(all: request.maximum)
     var claimed: [ClaimedTask] = []
     var waited: JetStreamMessage?
@@ -30,7 +32,7 @@ extension JetStreamTasks {
           let open = room
           tokens += try await link.patiently { try await handle.take(more, room: open) }
         }
-      } catch where !tokens.isEmpty || !claimed.isEmpty {
+      } catch  where !tokens.isEmpty || !claimed.isEmpty {
         // What is there is worked on.
       }
       let new = try await settle(tokens, request, handle, isLast: claimed.isEmpty)
@@ -115,8 +117,11 @@ extension JetStreamTasks {
   }
 
   /// Makes a claim of a token; nil where it led to none.
-  private func settle(_ token: JetStreamMessage, _ request: ClaimRequest, _ handle: QueueHandle) async throws -> ClaimedTask? {
-    guard let number = token.subject.split(separator: ".").last.flatMap({ UInt64($0) }), let fresh = StoredRecord(token.headers)
+  private func settle(_ token: JetStreamMessage, _ request: ClaimRequest, _ handle: QueueHandle) async throws
+    -> ClaimedTask?
+  {
+    guard let number = token.subject.split(separator: ".").last.flatMap({ UInt64($0) }),
+      let fresh = StoredRecord(token.headers)
     else {
       try token.term(reason: "no task of this engine")
       return nil
@@ -149,7 +154,9 @@ extension JetStreamTasks {
         record.until = now + lease
         record.token = token.metadata.streamSequence
         let deadline = link.client.eventLoop.now + .nanoseconds(lease.nanoseconds)
-        guard let revision = try await write(number, record, [], expected: stored?.revision ?? 0, handle) else { continue }
+        guard let revision = try await write(number, record, [], expected: stored?.revision ?? 0, handle) else {
+          continue
+        }
         let ticket = TaskTicket(
           id: TaskID(queue: handle.name, instance: handle.instance, number: number), epoch: record.epoch)
         let payload = token.payload.bytes

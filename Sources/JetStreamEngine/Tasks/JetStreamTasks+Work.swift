@@ -16,7 +16,8 @@ extension JetStreamTasks {
   ///
   /// `isDone`: nothing is to be changed, what was to be said is said already.
   private func change(
-    _ ticket: TaskTicket, timeToLive: Duration? = nil, deadline: NIODeadline? = nil, isDone: (StoredRecord) -> Bool = { _ in false },
+    _ ticket: TaskTicket, timeToLive: Duration? = nil, deadline: NIODeadline? = nil,
+    isDone: (StoredRecord) -> Bool = { _ in false },
     body: (StoredRecord, HeldTokens.Held?) async throws -> [UInt8] = { _, _ in [] },
     _ mutate: (inout StoredRecord) throws -> Void
   ) async throws -> Change? {

@@ -124,6 +124,7 @@ package final class JetStreamTasks: TaskEngine {
   func submit(_ tasks: [NewTask], to queue: String, names: [String?]) async throws -> [Submission] {
     _ = try check(queue) { rules throws(TaskQueueError) in try rules.submit(tasks, now: .zero) }
     let handle = try await self.queue(queue)
+    try await handle.admit(tasks.count, bytes: tasks.reduce(0) { $0 + $1.payload.count })
     let last = try await allocate(tasks.count, queue)
     let now = EngineLink.wall
     var submissions: [Submission] = []
@@ -137,7 +138,8 @@ package final class JetStreamTasks: TaskEngine {
       let isNew = owner == number ? true : try await !isKnown(owner, handle)
       // A name without a task: its submission ended between the two, and nobody was told of it.
       if isNew, !fresh.contains(where: { $0.number == owner }) {
-        fresh.append(Fresh(number: owner, task: task, record: StoredRecord(task, keyHash: names[offset], submitted: now)))
+        fresh.append(
+          Fresh(number: owner, task: task, record: StoredRecord(task, keyHash: names[offset], submitted: now)))
       }
       let isDuplicate = owner != number
       if isDuplicate { handle.counts.withLock { $0.duplicates += 1 } }
@@ -169,14 +171,17 @@ package final class JetStreamTasks: TaskEngine {
   }
 
   /// Makes a name that of a task, or gives the task that has it.
-  private func claimName(_ name: String, _ number: UInt64, _ seen: UInt64?, _ handle: QueueHandle) async throws -> UInt64 {
+  private func claimName(_ name: String, _ number: UInt64, _ seen: UInt64?, _ handle: QueueHandle) async throws
+    -> UInt64
+  {
     if let seen { return seen }
     let subject = link.layout.keySubject(handle.name, name)
     let stream = link.layout.recordStream(handle.name)
     for _ in 0..<5 {
       do {
         _ = try await link.jetStream.compareAndSet(
-          stream: stream, subject, ByteBuffer(string: "\(number)"), expected: 0, retryingFor: link.configuration.patience)
+          stream: stream, subject, ByteBuffer(string: "\(number)"), expected: 0,
+          retryingFor: link.configuration.patience)
         return number
       } catch let error as JetStreamError where error.isWrongSequence {
         let stored = try await link.patiently { try await link.jetStream.message(stream, .last(subject: subject)) }
@@ -205,7 +210,8 @@ package final class JetStreamTasks: TaskEngine {
     }
     var options = PublishOptions()
     options.schedule = .init(at: record.until, target: lane)
-    return .init(link.layout.delaySubject(queue, number), ByteBuffer(bytes: payload), headers: record.headers, options: options)
+    return .init(
+      link.layout.delaySubject(queue, number), ByteBuffer(bytes: payload), headers: record.headers, options: options)
   }
 
   /// Puts a token in; said twice it may be there twice, and the one that isn't named by the record is dropped.
@@ -273,7 +279,9 @@ package final class JetStreamTasks: TaskEngine {
       + [link.layout.delaySubject(handle.name, number)]
     for subject in subjects {
       let message = try await link.patiently { try await link.jetStream.message(stream, .last(subject: subject)) }
-      if let message, let record = StoredRecord(message.message.headers) { return (record, message.message.payload.bytes) }
+      if let message, let record = StoredRecord(message.message.headers) {
+        return (record, message.message.payload.bytes)
+      }
     }
     return nil
   }

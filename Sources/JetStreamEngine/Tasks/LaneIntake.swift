@@ -153,7 +153,9 @@ final class LaneIntake: Sendable {
         state.ordered = LaneCounts(all: 0)
         return false
       }
-      guard let lane = message.subject.split(separator: ".").last.flatMap({ TaskLane(name: String($0)) }) else { return false }
+      guard let lane = message.subject.split(separator: ".").last.flatMap({ TaskLane(name: String($0)) }) else {
+        return false
+      }
       if status.code == NATSStatus.idle { return false }
       let unfilled = message.headers["Nats-Pending-Messages"].flatMap { Int($0) }
       state.ordered[lane] = max(0, state.ordered[lane] - (unfilled ?? state.ordered[lane]))

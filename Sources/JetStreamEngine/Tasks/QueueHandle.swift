@@ -66,9 +66,7 @@ final class QueueHandle: Sendable {
     var stream = StreamConfiguration(
       name: layout.tokenStream(name), subjects: ["\(layout.prefix).q.\(layout.token(name)).>"])
     stream.retention = .workQueue
-    stream.refusesWhenFull = true
-    stream.json["max_msgs"] = .integer(link.configuration.taskLimits.tasks)
-    stream.maximumBytes = link.configuration.taskLimits.totalPayloadBytes * 2
+    // No limits here: a stream with schedules can't refuse what is new when it is full, and would drop what is old. `admit` is the bound.
     stream.allowsDirect = true
     stream.allowsSchedules = true
     stream.allowsAtomicBatches = true
@@ -84,6 +82,40 @@ final class QueueHandle: Sendable {
     // Each waiting engine has an order of its own; the server's default of 512 is below what a fleet has.
     consumer.json["max_waiting"] = 16384
     return try await link.jetStream.createConsumer(link.layout.tokenStream(name), consumer)
+  }
+
+  // MARK: Bounds
+
+  private struct Fill {
+    var messages = 0
+    var bytes = 0
+    var checked: NIODeadline?
+  }
+
+  private let fill = Mutex(Fill())
+
+  /// Refuses tasks that are too many for the queue. Engines that submit at once may go beyond the bound by what they submit within a second.
+  func admit(_ tasks: Int, bytes: Int) async throws {
+    let limits = link.configuration.taskLimits
+    let now = link.client.eventLoop.now
+    let isKnown = fill.withLock { fill in
+      guard let checked = fill.checked, now - checked < .seconds(1), fill.messages + tasks <= limits.tasks,
+        fill.bytes + bytes <= limits.totalPayloadBytes
+      else { return false }
+      fill.messages += tasks
+      fill.bytes += bytes
+      return true
+    }
+    if isKnown { return }
+    let info = try await link.patiently { try await link.jetStream.streamInfo(link.layout.tokenStream(name)) }
+    let held = (messages: Int(info.messages), bytes: Int(info.bytes))
+    fill.withLock { $0 = Fill(messages: held.messages + tasks, bytes: held.bytes + bytes, checked: now) }
+    guard held.messages + tasks <= limits.tasks else {
+      throw TaskQueueError.full(queue: name, what: "tasks that are not done", limit: limits.tasks)
+    }
+    guard held.bytes + bytes <= limits.totalPayloadBytes else {
+      throw TaskQueueError.full(queue: name, what: "bytes of payloads", limit: limits.totalPayloadBytes)
+    }
   }
 
   // MARK: Taking

@@ -26,13 +26,14 @@ final class QueueView: Sendable {
     let subjects = link.layout.recordSubject(queue, 0).dropLast(1)
     let consumer = OrderedConsumer(
       link.jetStream, stream: link.layout.recordStream(queue),
-      filters: ["\(subjects)>", link.layout.barrierSubject(queue)], deliver: .lastPerSubject, headersOnly: true, batch: 1024)
+      filters: ["\(subjects)>", link.layout.barrierSubject(queue)], deliver: .lastPerSubject, headersOnly: true,
+      batch: 1024)
     while !link.isClosed {
       do {
         let batch = try await consumer.nextBatch(max: 1024)
         if batch.isEmpty { break }
         take(batch)
-      } catch where EngineLink.isAbsence(error) {
+      } catch  where EngineLink.isAbsence(error) {
         do { try await link.client.pause(.milliseconds(100)) } catch { break }
       } catch {
         break
@@ -69,7 +70,9 @@ final class QueueView: Sendable {
       try await link.jetStream.publish(layout.barrierSubject(queue)).sequence
     }
     let client = link.client
-    let timer = client.eventLoop.scheduleTask(in: .nanoseconds(link.configuration.patience.nanoseconds)) { self.give(sequence) }
+    let timer = client.eventLoop.scheduleTask(in: .nanoseconds(link.configuration.patience.nanoseconds)) {
+      self.give(sequence)
+    }
     await withCheckedContinuation { continuation in
       let isThere = state.withLock { state in
         if state.sequence >= sequence || state.isEnded { return true }
@@ -99,7 +102,8 @@ final class QueueView: Sendable {
   func numbers(_ query: TaskListQuery, now: Duration) -> [UInt64] {
     state.withLock { state in
       state.records.filter { number, record in
-        number > query.after && record.state != .discarded && (query.state == nil || record.name(at: now) == query.state)
+        number > query.after && record.state != .discarded
+          && (query.state == nil || record.name(at: now) == query.state)
       }.keys.sorted()
     }
   }

@@ -45,7 +45,8 @@ struct StoredRecord: Sendable, Hashable {
 
   var json: JSONValue {
     var json: JSONValue = [
-      "l": .string(lane.name), "ps": .integer(payloadBytes), "sub": Self.milliseconds(submitted), "s": .string(state.rawValue),
+      "l": .string(lane.name), "ps": .integer(payloadBytes), "sub": Self.milliseconds(submitted),
+      "s": .string(state.rawValue),
       "a": .integer(attempts), "e": .integer(epoch), "t": .integer(turn),
     ]
     if let key {
@@ -92,7 +93,8 @@ struct StoredRecord: Sendable, Hashable {
   /// Nil for what isn't a record.
   init?(_ headers: NATSHeaders) {
     guard let text = headers[Self.header], let json = try? JSONValue(parsing: ByteBuffer(string: text)),
-      let lane = json["l"]?.string.flatMap({ TaskLane(name: $0) }), let state = json["s"]?.string.flatMap(State.init(rawValue:))
+      let lane = json["l"]?.string.flatMap({ TaskLane(name: $0) }),
+      let state = json["s"]?.string.flatMap(State.init(rawValue:))
     else { return nil }
     func time(_ name: String) -> Duration? { json[name]?.int.map { .milliseconds($0) } }
     self.lane = lane

@@ -27,7 +27,8 @@ package enum RFC3339 {
   /// A time in UTC since 1970, with up to nine digits of a fraction; nil for other texts. (The server writes `Z`.)
   package static func parse(_ text: String) -> Duration? {
     let bytes = Array(text.utf8)
-    guard bytes.count >= 20, bytes[4] == 0x2D, bytes[7] == 0x2D, bytes[10] == 0x54, bytes[13] == 0x3A, bytes[16] == 0x3A,
+    guard bytes.count >= 20, bytes[4] == 0x2D, bytes[7] == 0x2D, bytes[10] == 0x54, bytes[13] == 0x3A,
+      bytes[16] == 0x3A,
       bytes[bytes.count - 1] == 0x5A
     else { return nil }
     func number(_ range: Range<Int>) -> Int? { parseDecimal(bytes[range]).flatMap { Int(exactly: $0) } }

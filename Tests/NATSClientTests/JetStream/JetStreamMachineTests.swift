@@ -1,5 +1,5 @@
-import NIOCore
 import NATSTestSupport
+import NIOCore
 import Testing
 
 @testable import NATSClient
