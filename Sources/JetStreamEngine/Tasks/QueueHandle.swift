@@ -12,7 +12,7 @@ final class QueueHandle: Sendable {
   let instance: String
   let link: EngineLink
   let intake: LaneIntake
-  let turns: Mutex<LaneTurns>
+  let turns: Mutex<LaneShares>
   let consumers: Mutex<[TaskLane: PullConsumer]>
   /// What this engine alone has seen.
   let counts = Mutex((duplicates: 0, stale: 0))
@@ -26,7 +26,7 @@ final class QueueHandle: Sendable {
     self.link = link
     self.consumers = Mutex(consumers)
     intake = try LaneIntake(link.client, consumers: consumers)
-    turns = Mutex(LaneTurns(policy: link.configuration.lanes))
+    turns = Mutex(LaneShares(policy: link.configuration.lanes))
   }
 
   private static let instanceKey = "swarmscale-instance"

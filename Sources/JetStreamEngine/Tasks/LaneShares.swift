@@ -3,7 +3,7 @@ import TaskQueue
 /// Which lane is asked next, by the weights of a `LanePolicy`: critical for its share of the claims, then high, normal and bulk in turns.
 ///
 /// What waits in the lanes is the server's knowledge, so this learns from what came: a lane that was asked and had nothing keeps no claim to its turn.
-struct LaneTurns: Sendable {
+struct LaneShares: Sendable {
   /// The distance that a lane of weight 1 goes with each turn.
   private static let distance: UInt64 = 1 << 20
 
