@@ -134,6 +134,24 @@ extension JetStreamEngineTests {
       }
     }
 
+    @Test("More submissions of several tasks at once than the server takes batches are all taken, each whole")
+    func manyBatches() async throws {
+      try await withHarness { harness in
+        let tasks = harness.jetStream.tasks
+        try await withThrowingTaskGroup(of: Void.self) { group in
+          for _ in 0..<200 {
+            group.addTask {
+              #expect(try await tasks.submit((0..<3).map { NewTask(payload: [UInt8($0)]) }, to: "q").count == 3)
+            }
+          }
+          try await group.waitForAll()
+        }
+        let statistics = try #require(try await tasks.statistics(of: "q")["q"])
+        #expect(statistics.ready[TaskLane.normal.rawValue] == 600 && statistics.submitted == 600)
+        #expect(try await JetStream(harness.jetStream.client).streamInfo("sw_q_q").messages == 600)
+      }
+    }
+
     @Test("C18: back-offs are drawn up to a bound that doubles, and the lane is kept")
     func backOff() async throws {
       try await withHarness {
