@@ -23,6 +23,8 @@ struct EngineLink: Sendable {
   private final class Shared: Sendable {
     let isClosed = Mutex(false)
     let ready = Mutex<Set<String>>([])
+    /// The server takes 50 batches of a stream at once, of all engines together, and turns the rest away.
+    let batches = BatchGate(4)
   }
 
   init(_ client: NATSClient, _ configuration: JetStreamEngineConfiguration) {
@@ -79,6 +81,24 @@ struct EngineLink: Sendable {
       }
       try await client.pause(wait)
       wait = min(wait * 2, .milliseconds(400))
+    }
+  }
+
+  /// Stores all of the messages or none. A batch that was turned away is said again; one whose answer was lost isn't, it may be there.
+  func atomically(_ entries: [JetStream.BatchEntry]) async throws -> PubAck {
+    let end = client.eventLoop.now + .nanoseconds(configuration.patience.nanoseconds)
+    while true {
+      do {
+        return try await shared.batches.pass { try await jetStream.publishAtomically(entries) }
+      } catch let error as JetStreamError
+        where error.errorCode == JetStreamError.tooManyBatches || error.errorCode == JetStreamError.batchIncomplete
+      {
+        guard client.eventLoop.now < end, !isClosed else {
+          throw Away(text: "NATS JetStream has more to store at once than it takes (\(error.message)); submit it again")
+        }
+      }
+      // Drawn, so that those that were turned away together don't come back together.
+      try await client.pause(.microseconds(Int64.random(in: 1_000...20_000)))
     }
   }
 

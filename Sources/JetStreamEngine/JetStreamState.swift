@@ -127,7 +127,7 @@ package struct JetStreamState: StateStore {
       for _ in 0..<5 {
         let entries = try await entries(changes)
         do {
-          let ack = try await link.jetStream.publishAtomically(entries)
+          let ack = try await link.atomically(entries)
           // A batch is stored as one piece.
           return changes.indices.map { Revision(ack.sequence - UInt64(changes.count - 1 - $0)) }
         } catch let error as JetStreamError where error.isWrongSequence {

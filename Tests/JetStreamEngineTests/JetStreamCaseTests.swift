@@ -141,7 +141,8 @@ extension JetStreamEngineTests {
         try await withThrowingTaskGroup(of: Void.self) { group in
           for _ in 0..<200 {
             group.addTask {
-              #expect(try await tasks.submit((0..<3).map { NewTask(payload: [UInt8($0)]) }, to: "q").count == 3)
+              let submissions = try await tasks.submit((0..<3).map { NewTask(payload: [UInt8($0)]) }, to: "q")
+              #expect(submissions.count == 3)
             }
           }
           try await group.waitForAll()

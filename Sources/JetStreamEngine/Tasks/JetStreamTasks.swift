@@ -234,7 +234,7 @@ package final class JetStreamTasks: TaskEngine {
     if !now.isEmpty {
       let entries = now.map { entry($0.number, $0.record, $0.task.payload, handle.name) }
       // Whether it is stored after a lost answer is unknown: it isn't said again here, the caller does by the tasks' keys.
-      try await link.jetStream.publishAtomically(entries)
+      _ = try await link.atomically(entries)
     }
     for task in fresh where task.record.state == .delayed {
       try await publishToken(task.number, task.record, task.task.payload, handle.name)

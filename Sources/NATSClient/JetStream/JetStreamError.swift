@@ -29,6 +29,10 @@ package struct JetStreamError: Error, Sendable, Hashable, CustomStringConvertibl
   /// The same, where the server doesn't tell the sequence that is there.
   package static let wrongLastSequenceConstant = 10164
   package static let temporarilyUnavailable = 10008
+  /// More atomic batches are under way than the stream takes (50 in 2.15); nothing of this one is stored.
+  package static let tooManyBatches = 10210
+  /// A part of an atomic batch didn't arrive; nothing of it is stored.
+  package static let batchIncomplete = 10176
 
   /// A compare-and-set that lost.
   package var isWrongSequence: Bool {
