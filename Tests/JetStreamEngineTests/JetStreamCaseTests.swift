@@ -131,6 +131,8 @@ extension JetStreamEngineTests {
         try await jetStream.publish(token.message.subject, token.message.payload, headers: headers)
         #expect(try await claim(harness, 10).count == 1)
         #expect(try await claim(harness, 10, wait: .seconds(2)).isEmpty)
+        // The copy isn't kept until the lease's end either.
+        #expect(try await jetStream.streamInfo("sw_q_q").messages == 1)
       }
     }
 
