@@ -264,6 +264,25 @@ let package = Package(
         "CoordinationEngine", "LocalEngine", "TaskQueue", .product(name: "GRDB", package: "GRDB.swift"),
       ]),
     .target(
+      name: "NATSClient",
+      dependencies: [
+        .product(name: "Crypto", package: "swift-crypto"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+        .product(name: "NIOSSL", package: "swift-nio-ssl"),
+        .product(name: "NIOTLS", package: "swift-nio"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+      ]),
+    .target(
+      name: "JetStreamEngine",
+      dependencies: [
+        "CoordinationEngine", "NATSClient", "TaskQueue",
+        .product(name: "Crypto", package: "swift-crypto"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "NIOCore", package: "swift-nio"),
+      ]),
+    .target(
       name: "TaskQueueServer",
       dependencies: [
         "CoordinationEngine", "KubernetesCore", "LocalEngine", "TaskQueue",
@@ -387,6 +406,14 @@ let package = Package(
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ],
       path: "Benchmarks/Sources/EngineBenchmarks"),
+    .executableTarget(
+      name: "NATSBenchmarks",
+      dependencies: [
+        "CoordinationEngine", "JetStreamEngine", "NATSClient", "TaskQueue",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "NIOCore", package: "swift-nio"),
+      ],
+      path: "Benchmarks/Sources/NATSBenchmarks"),
 
     // MARK: Tests
     .target(name: "TestSupport", dependencies: ["KubernetesCore"], path: "Tests/TestSupport"),
@@ -472,6 +499,31 @@ let package = Package(
       path: "Tests/EngineConformance"),
     .testTarget(
       name: "LocalEngineTests", dependencies: ["CoordinationEngine", "EngineConformance", "LocalEngine", "TaskQueue"]),
+    .target(
+      name: "NATSTestSupport",
+      dependencies: [
+        "NATSClient",
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+      ],
+      path: "Tests/NATSTestSupport"),
+    .testTarget(
+      name: "NATSClientTests",
+      dependencies: [
+        "NATSClient", "NATSTestSupport",
+        .product(name: "Crypto", package: "swift-crypto"),
+        .product(name: "NIOCore", package: "swift-nio"),
+      ]),
+    .executableTarget(
+      name: "jetstream-testbed", dependencies: ["CoordinationEngine", "JetStreamEngine", "NATSClient", "TaskQueue"],
+      path: "Tests/JetStreamTestbed"),
+    .testTarget(
+      name: "JetStreamEngineTests",
+      dependencies: [
+        "CoordinationEngine", "EngineConformance", "JetStreamEngine", "NATSClient", "NATSTestSupport", "TaskQueue",
+        "jetstream-testbed",
+        .product(name: "NIOCore", package: "swift-nio"),
+      ]),
     .testTarget(
       name: "SQLiteEngineTests",
       dependencies: [

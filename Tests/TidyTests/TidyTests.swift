@@ -125,6 +125,13 @@ import Testing
       "CoordinationEngine", "Dispatch", "GRDB", "LocalEngine", "Synchronization", "TaskQueue", "FoundationEssentials",
       "Foundation", "Glibc", "Musl", "Darwin",
     ],
+    "NATSClient": [
+      "Crypto", "Logging", "NIOCore", "NIOPosix", "NIOSSL", "NIOTLS", "ServiceLifecycle", "FoundationEssentials",
+      "Foundation",
+    ],
+    "JetStreamEngine": [
+      "CoordinationEngine", "Crypto", "Logging", "NATSClient", "NIOCore", "TaskQueue", "Glibc", "Musl", "Darwin",
+    ],
     "TaskCommands": [
       "ArgumentParser", "KubernetesClient", "KubernetesCore", "LocalEngine", "Logging", "SQLiteEngine",
       "ServiceLifecycle", "TaskQueue", "TaskQueueServer", "UnixSignals", "CoordinationEngine", "Foundation",
