@@ -27,8 +27,8 @@ struct Exchange {
         guard channel.isActive || local.handedOut.isEmpty else { throw ChannelError.ioOnClosedChannel }
         try await send(local, closing: isLast)
       } catch {
-        // Owned: awaited here. This task may be cancelled, because the client is gone.
         if let tasks = server.configuration.tasks, !local.handedOut.isEmpty {
+          // Owned: awaited here. This task may be cancelled, because the client is gone.
           await Task { await tasks.takeBack(local.handedOut) }.value
         }
         throw error
