@@ -58,6 +58,7 @@ class Names(unittest.TestCase):
         folder = Path(CONTROLLER).resolve().parent
         known = set(FOREIGN_FLAGS)
         commands = [["swarmscale", name] for name in ("local", "controller", "validate", "inject", "replay", "drain")]
+        commands += [["swarmscale", "tasks", name] for name in ("submit", "ls", "show", "dead", "retry", "serve")]
         for command in [["swarmscale"], ["swarmscale-controller"], ["swarmscale-sidecar"], ["mock-claude"], *commands]:
             text = subprocess.run([folder / command[0], *command[1:], "--help"], capture_output=True, text=True, check=True).stdout
             known |= set(re.findall(r"--[a-z][a-z-]+", text))

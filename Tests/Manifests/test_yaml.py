@@ -37,6 +37,7 @@ READ_ELSEWHERE = {
     "Helm/swarmscale/values.yaml": "test_chart (schema)",
     "Tests/Manifests/alerts/rules-test.yaml": "test_alerts (promtool)",
     "examples/local/mock.yaml": "test_settings_of_mock_claude",
+    "docs/api/tasks.yaml": "Tests/TaskAPI (schemathesis)",
 }
 
 #: What stands where in a fragment: the object that it becomes a part of.
