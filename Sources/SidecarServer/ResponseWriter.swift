@@ -1,11 +1,11 @@
-import NIOCore
-import NIOHTTP1
+package import NIOCore
+package import NIOHTTP1
 import RateBudget
-import SwarmCoordination
+package import SwarmCoordination
 import Synchronization
 
 /// A part of an answer, in the form that can cross threads.
-typealias ResponsePart = HTTPPart<HTTPResponseHead, ByteBuffer>
+package typealias ResponsePart = HTTPPart<HTTPResponseHead, ByteBuffer>
 
 /// Gives the HTTP encoder the parts in its own form.
 final class ResponsePartHandler: ChannelOutboundHandler {
@@ -27,13 +27,15 @@ final class ResponsePartHandler: ChannelOutboundHandler {
 ///
 /// Two tasks write: one what comes from upstream, one pings. The lock is held while a part is handed to the channel,
 /// which never waits, so that a ping can't come into the middle of an event.
-final class ResponseWriter: Sendable {
+package final class ResponseWriter: Sendable {
   /// The event that the API itself sends.
   static let ping = "event: ping\ndata: {\"type\": \"ping\"}\n\n"
 
   private struct State {
     var events = EventStreamReader(readsData: false)
     var lastWrite: BudgetTime
+    /// Whether the answer's end was handed to the channel: nothing may come behind it.
+    var isEnded = false
   }
 
   private let channel: any Channel
@@ -42,7 +44,7 @@ final class ResponseWriter: Sendable {
   private let isEventStream: Bool
 
   /// Makes a writer of one answer.
-  init(channel: any Channel, clock: any CoordinationClock, isEventStream: Bool) {
+  package init(channel: any Channel, clock: any CoordinationClock, isEventStream: Bool) {
     self.channel = channel
     self.clock = clock
     self.isEventStream = isEventStream
@@ -50,7 +52,7 @@ final class ResponseWriter: Sendable {
   }
 
   /// Writes the head; it goes out with what is written next, or by `flush`.
-  func write(_ head: HTTPResponseHead) {
+  package func write(_ head: HTTPResponseHead) {
     channel.write(ResponsePart.head(head), promise: nil)
   }
 
@@ -71,9 +73,14 @@ final class ResponseWriter: Sendable {
   }
 
   /// Ends the answer, with the last piece of the body if there is one, and waits until all of it is with the network.
-  func end(_ chunk: ByteBuffer? = nil) async throws {
+  package func end(_ chunk: ByteBuffer? = nil) async throws {
     if let chunk { put(chunk) }
-    try await channel.writeAndFlush(ResponsePart.end(nil)).get()
+    // A client that reads slowly makes this wait for longer than a silence.
+    let written = state.withLock { state in
+      state.isEnded = true
+      return channel.writeAndFlush(ResponsePart.end(nil))
+    }
+    try await written.get()
   }
 
   private func put(_ chunk: ByteBuffer) {
@@ -85,13 +92,14 @@ final class ResponseWriter: Sendable {
     }
   }
 
-  /// Puts a ping in whenever nothing was written for `silence`, until the task is cancelled.
-  func keepAlive(after silence: Duration, onPing: @Sendable () -> Void) async throws {
+  /// Puts a ping in whenever nothing was written for `silence`, until the answer has its end or the task is cancelled.
+  package func keepAlive(after silence: Duration, onPing: @Sendable () -> Void) async throws {
     while true {
       let last = state.withLock { $0.lastWrite }
       try await clock.sleep(until: last + silence)
       let now = clock.now
-      let isSent = state.withLock { state in
+      let isSent = state.withLock { state -> Bool? in
+        if state.isEnded { return nil }
         guard now - state.lastWrite >= silence else { return false }
         state.lastWrite = now
         // In the middle of an event nothing may come between; it is looked at again after another silence.
@@ -99,6 +107,7 @@ final class ResponseWriter: Sendable {
         channel.writeAndFlush(ResponsePart.body(ByteBuffer(string: Self.ping)), promise: nil)
         return true
       }
+      guard let isSent else { return }
       if isSent { onPing() }
     }
   }
