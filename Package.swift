@@ -194,6 +194,20 @@ let package = Package(
         "KubernetesCore", "KubernetesRuntime", "ScalingAPI", "ScalingController", "WorkerEmbedding",
         .product(name: "Logging", package: "swift-log"),
       ]),
+    // MARK: Other autoscalers (docs/bridges.md)
+    .target(name: "MetricBridges", dependencies: ["KubernetesCore"]),
+    .target(
+      name: "ExternalScaler",
+      dependencies: [
+        "KubernetesCore", "MetricBridges",
+        .product(name: "GRPCCore", package: "grpc-swift-2"),
+        .product(name: "GRPCNIOTransportHTTP2", package: "grpc-swift-nio-transport"),
+        .product(name: "GRPCProtobuf", package: "grpc-swift-protobuf"),
+        .product(name: "NIOCertificateReloading", package: "swift-nio-extras"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+        .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+      ],
+      exclude: ["Protos"]),
     .target(
       name: "StatusPage", dependencies: ["KubernetesCore", "ScalingDecision", "ScalingObservation"],
       exclude: ["Assets"]),
@@ -212,9 +226,9 @@ let package = Package(
     .target(
       name: "ControllerCommand",
       dependencies: [
-        "AdmissionWebhook", "ControllerServer", "CoordinationProtocol", "Coordinator", "FleetCertificates",
-        "FleetCoordination", "KubernetesClient", "KubernetesConfiguration", "KubernetesCore",
-        "KubernetesRuntime", "Observability", "RateBudget", "ScalingAPI", "ScalingController", "ScalingDecision",
+        "AdmissionWebhook", "ControllerServer", "CoordinationProtocol", "Coordinator", "ExternalScaler",
+        "FleetCertificates", "FleetCoordination", "KubernetesClient", "KubernetesConfiguration", "KubernetesCore",
+        "KubernetesRuntime", "MetricBridges", "Observability", "RateBudget", "ScalingAPI", "ScalingController", "ScalingDecision",
         "StatusPage", "WorkerEmbedding",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
@@ -445,10 +459,20 @@ let package = Package(
       name: "ControlPlaneTests",
       dependencies: [
         "AdmissionWebhook", "ControllerCommand", "ControllerServer", "CoordinationProtocol", "Coordinator",
-        "FleetCertificates", "FleetCoordination", "KubernetesClient", "KubernetesConfiguration", "KubernetesCore",
-        "KubernetesRuntime", "KubernetesYAML", "Observability", "RateBudget", "ScalingAPI", "ScalingController",
+        "ExternalScaler", "FleetCertificates", "FleetCoordination", "KubernetesClient", "KubernetesConfiguration",
+        "KubernetesCore", "KubernetesRuntime", "KubernetesYAML", "MetricBridges", "Observability", "RateBudget", "ScalingAPI", "ScalingController",
         "ScalingDecision", "SwarmCoordination", "TestSupport", "UserCommands", "WorkerEmbedding",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+      ]),
+    .testTarget(name: "MetricBridgesTests", dependencies: ["KubernetesCore", "MetricBridges"]),
+    .testTarget(
+      name: "ExternalScalerTests",
+      dependencies: [
+        "ExternalScaler", "KubernetesCore", "KubernetesRuntime", "MetricBridges", "TestSupport",
+        .product(name: "GRPCCore", package: "grpc-swift-2"),
+        .product(name: "GRPCNIOTransportHTTP2", package: "grpc-swift-nio-transport"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
       ]),

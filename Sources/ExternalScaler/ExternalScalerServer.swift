@@ -1,7 +1,7 @@
 import GRPCCore
 import GRPCNIOTransportHTTP2
 package import NIOCertificateReloading
-package import ServiceLifecycle
+import ServiceLifecycle
 
 /// Serves the external scaler over HTTP/2, with TLS or without.
 package struct ExternalScalerServer: Service {
@@ -65,7 +65,15 @@ package struct ExternalScalerServer: Service {
     let server = GRPCServer(transport: transport, services: [service])
     let onListening = self.onListening
     try await withThrowingTaskGroup(of: Void.self) { group in
-      group.addTask { try await server.serve() }
+      group.addTask {
+        do {
+          try await server.serve()
+        } catch {
+          // A cancelled server says that its transport failed.
+          if Task.isCancelled { throw CancellationError() }
+          throw error
+        }
+      }
       group.addTask {
         // A server that can't listen says why itself.
         guard let address = try? await server.listeningAddress else { return }

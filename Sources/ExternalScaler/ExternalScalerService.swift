@@ -1,6 +1,7 @@
 package import GRPCCore
 package import KubernetesCore
 package import MetricBridges
+import SwiftProtobuf
 
 /// KEDA's external scaler: each trigger follows one `SwarmAutoscaler`, or one dimension of an `APIBudget`.
 ///

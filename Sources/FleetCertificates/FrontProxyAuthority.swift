@@ -2,16 +2,10 @@ package import KubernetesCore
 package import KubernetesRuntime
 package import Logging
 package import NIOSSL
-package import ServiceLifecycle
+import ServiceLifecycle
 import SwiftASN1
 import Synchronization
 import X509
-
-#if canImport(FoundationEssentials)
-  import FoundationEssentials
-#else
-  import Foundation
-#endif
 
 /// Whom to believe that it is the cluster's API server: the certificates by which its aggregation layer passes requests on.
 ///
@@ -99,15 +93,15 @@ package final class FrontProxyAuthority: Service {
     }
   }
 
-  /// Whether the chain that a client showed, its own certificate first, is one of the aggregation layer's at `now`.
-  package func believes(_ chain: [NIOSSLCertificate], now: Timestamp) async -> Bool {
+  /// Whether the chain that a client showed, its own certificate first, is one of the aggregation layer's and good now.
+  package func believes(_ chain: [NIOSSLCertificate]) async -> Bool {
     let trust = self.trust.withLock { $0 }
     guard !trust.authorities.isEmpty, let leaf = chain.first,
       let certificate = Self.certificate(leaf), Self.isForClients(certificate),
       trust.names.isEmpty || !trust.names.isDisjoint(with: Self.commonNames(certificate))
     else { return false }
     var verifier = Verifier(rootCertificates: CertificateStore(trust.authorities)) {
-      RFC5280Policy(fixedValidationTime: Date(timeIntervalSince1970: Double(now.secondsSinceEpoch)))
+      RFC5280Policy()
     }
     let intermediates = CertificateStore(chain.dropFirst().compactMap(Self.certificate))
     if case .validCertificate = await verifier.validate(leaf: certificate, intermediates: intermediates) { return true }

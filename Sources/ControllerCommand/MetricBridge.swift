@@ -1,0 +1,113 @@
+package import Coordinator
+package import FleetCoordination
+package import KubernetesCore
+package import MetricBridges
+import RateBudget
+import ScalingAPI
+package import ScalingController
+import ScalingDecision
+import Synchronization
+
+/// What the controller tells other autoscalers: fed by its passes and by its looks at the budgets, as long as it leads.
+package final class MetricBridge: BridgeSource, LeaderTask {
+  private struct State {
+    var book: BridgeBook
+    var mayAct: (@Sendable () -> Bool)?
+    var autoscalers: (@Sendable (String) -> [String])?
+  }
+
+  private let time: any TimeSource
+  private let state: Mutex<State>
+
+  /// Makes a bridge that knows nothing; `hasBudgets`: whether a coordinator runs.
+  package init(hasBudgets: Bool, time: any TimeSource) {
+    self.time = time
+    state = Mutex(State(book: BridgeBook(hasBudgets: hasBudgets)))
+  }
+
+  /// Asks `controller` which autoscalers there are.
+  package func attach(to controller: ScalingControllerService) {
+    state.withLock { $0.autoscalers = { [weak controller] in controller?.autoscalers(inNamespace: $0) ?? [] } }
+  }
+
+  // MARK: Observations
+
+  /// Takes in a pass.
+  package func observe(_ pass: Pass) {
+    let (key, now) = (pass.autoscaler.metadata.key, time.monotonicNow)
+    state.withLock { state in
+      if let trouble = pass.trouble {
+        state.book.failed(key, why: trouble.message)
+      } else if let plan = pass.plan, let compiled = pass.compiled {
+        // Not the goal: a shrink goes as far as it could without hitting work, and one that is held off doesn't go.
+        state.book.decided(
+          key, replicas: plan.intendedWrite ?? plan.currentReplicas, at: pass.now,
+          period: compiled.resolved.syncPeriod, now: now)
+      }
+    }
+  }
+
+  /// An autoscaler is gone.
+  package func forget(_ autoscaler: ObjectKey) { state.withLock { $0.book.forget(autoscaler) } }
+
+  /// Takes in a look at the budgets.
+  package func observe(_ report: CoordinatorReport, _ budgets: [BudgetObject]) {
+    var groups: [String: GroupReport] = [:]
+    for group in report.groups where group.key.speed.isEmpty { groups[group.key.modelGroup] = group.report }
+    var readings: [ObjectKey: (readings: [HeadroomReading]?, why: String)] = [:]
+    for budget in budgets {
+      readings[budget.key] = Self.headroom(
+        of: budget, groups[ResolvedBudget.modelGroup(of: budget.key)], isLearning: report.isLearning)
+    }
+    let (at, now) = (time.wallNow, time.monotonicNow)
+    state.withLock { [readings] in $0.book.measured(readings, at: at, now: now) }
+  }
+
+  private static func headroom(
+    of budget: BudgetObject, _ group: GroupReport?, isLearning: Bool
+  ) -> (readings: [HeadroomReading]?, why: String) {
+    guard budget.resolved != nil else { return (nil, "its spec can't be used: \(budget.issues)") }
+    guard let group else { return (nil, "no worker has drawn from it since this controller leads") }
+    if isLearning || group.isLearning { return (nil, "its limits and its use are still being learned") }
+    return (
+      group.dimensions.filter { $0.source != .assumed }.map { dimension in
+        if group.standing != nil { return HeadroomReading(exhausted: "\(dimension.dimension)") }
+        return HeadroomReading(
+          dimension: "\(dimension.dimension)", limit: dimension.limit, targetPercent: dimension.targetPercent,
+          offered: dimension.offered, foreign: dimension.foreign)
+      }, ""
+    )
+  }
+
+  // MARK: LeaderTask
+
+  package func lead(_ leadership: Leadership) async throws {
+    state.withLock { state in
+      state.book.begin()
+      state.mayAct = leadership.mayAct
+    }
+    defer {
+      state.withLock { state in
+        state.book.end()
+        state.mayAct = nil
+      }
+    }
+    while true { try await time.sleep(for: .seconds(3600)) }
+  }
+
+  // MARK: BridgeSource
+
+  package var metrics: [BridgedMetric] { state.withLock { $0.book.metrics } }
+
+  package func answer(_ metric: BridgedMetric, namespace: String, selector: Selector) -> BridgeBook.Answer {
+    let (mayAct, list) = state.withLock { ($0.mayAct, $0.autoscalers) }
+    if let mayAct, !mayAct() {
+      return .unavailable("this replica led and couldn't renew its lease: what it knows may be old")
+    }
+    let names = metric == .desiredReplicas ? list?(namespace) ?? [] : []
+    let now = time.monotonicNow
+    return state.withLock {
+      $0.book.answer(metric, namespace: namespace, selector: selector, autoscalers: names, now: now)
+    }
+  }
+}
