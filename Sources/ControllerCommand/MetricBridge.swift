@@ -1,3 +1,4 @@
+import CoordinationProtocol
 package import Coordinator
 package import FleetCoordination
 package import KubernetesCore
@@ -66,9 +67,9 @@ package final class MetricBridge: BridgeSource, LeaderTask {
   private static func headroom(
     of budget: BudgetObject, _ group: GroupReport?, isLearning: Bool
   ) -> (readings: [HeadroomReading]?, why: String) {
-    guard budget.resolved != nil else { return (nil, "its spec can't be used: \(budget.issues)") }
-    guard let group else { return (nil, "no worker has drawn from it since this controller leads") }
-    if isLearning || group.isLearning { return (nil, "its limits and its use are still being learned") }
+    guard let resolved = budget.resolved else { return (nil, "its spec can't be used: \(budget.issues)") }
+    if isLearning || group?.isLearning == true { return (nil, "its limits and its use are still being learned") }
+    guard let group else { return idleHeadroom(of: resolved, budget.key) }
     return (
       group.dimensions.filter { $0.source != .assumed }.map { dimension in
         if group.standing != nil { return HeadroomReading(exhausted: "\(dimension.dimension)") }
@@ -77,6 +78,23 @@ package final class MetricBridge: BridgeSource, LeaderTask {
           offered: dimension.offered, foreign: dimension.foreign)
       }, ""
     )
+  }
+
+  /// The headroom of a budget that nobody has drawn from: what its spec says, as far as it says it.
+  private static func idleHeadroom(
+    of budget: ResolvedBudget, _ key: ObjectKey
+  ) -> (readings: [HeadroomReading]?, why: String) {
+    let configuration = budget.coordinated(as: key).budget
+    let readings = Dimension.allCases.compactMap { dimension in
+      configuration.limits[dimension].map { limit in
+        let percent =
+          dimension == .outputTokens
+          ? min(configuration.outputTargetPercent, configuration.targetPercent) : configuration.targetPercent
+        return HeadroomReading(
+          dimension: "\(dimension)", limit: limit, targetPercent: percent, offered: 0, foreign: 0)
+      }
+    }
+    return readings.isEmpty ? (nil, "no worker has drawn from it yet, and its spec names no limits") : (readings, "")
   }
 
   // MARK: LeaderTask
