@@ -157,6 +157,7 @@ let package = Package(
       ]),
 
     // MARK: The controller
+    .target(name: "MetricBridges", dependencies: ["KubernetesCore"]),
     .target(name: "CHeap"),
     .target(name: "Observability", dependencies: ["CHeap", .product(name: "Logging", package: "swift-log")]),
     .target(
@@ -170,8 +171,8 @@ let package = Package(
     .target(
       name: "FleetCoordination",
       dependencies: [
-        "CoordinationProtocol", "Coordinator", "KubernetesCore", "KubernetesRuntime", "Observability", "RateBudget",
-        "ScalingAPI", "ScalingController", "ScalingDecision", "ScalingObservation",
+        "CoordinationProtocol", "Coordinator", "KubernetesCore", "KubernetesRuntime", "MetricBridges", "Observability",
+        "RateBudget", "ScalingAPI", "ScalingController", "ScalingDecision", "ScalingObservation",
         .product(name: "Crypto", package: "swift-crypto"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "NIOCertificateReloading", package: "swift-nio-extras"),
@@ -194,8 +195,6 @@ let package = Package(
         "KubernetesCore", "KubernetesRuntime", "ScalingAPI", "ScalingController", "WorkerEmbedding",
         .product(name: "Logging", package: "swift-log"),
       ]),
-    // MARK: Other autoscalers (docs/bridges.md)
-    .target(name: "MetricBridges", dependencies: ["KubernetesCore"]),
     .target(
       name: "ExternalScaler",
       dependencies: [
@@ -228,7 +227,8 @@ let package = Package(
       dependencies: [
         "AdmissionWebhook", "ControllerServer", "CoordinationProtocol", "Coordinator", "ExternalScaler",
         "FleetCertificates", "FleetCoordination", "KubernetesClient", "KubernetesConfiguration", "KubernetesCore",
-        "KubernetesRuntime", "MetricBridges", "Observability", "RateBudget", "ScalingAPI", "ScalingController", "ScalingDecision",
+        "KubernetesRuntime", "MetricBridges", "Observability", "RateBudget", "ScalingAPI", "ScalingController",
+        "ScalingDecision",
         "StatusPage", "WorkerEmbedding",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
@@ -460,7 +460,8 @@ let package = Package(
       dependencies: [
         "AdmissionWebhook", "ControllerCommand", "ControllerServer", "CoordinationProtocol", "Coordinator",
         "ExternalScaler", "FleetCertificates", "FleetCoordination", "KubernetesClient", "KubernetesConfiguration",
-        "KubernetesCore", "KubernetesRuntime", "KubernetesYAML", "MetricBridges", "Observability", "RateBudget", "ScalingAPI", "ScalingController",
+        "KubernetesCore", "KubernetesRuntime", "KubernetesYAML", "MetricBridges", "Observability", "RateBudget",
+        "ScalingAPI", "ScalingController",
         "ScalingDecision", "SwarmCoordination", "TestSupport", "UserCommands", "WorkerEmbedding",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
@@ -511,8 +512,8 @@ let package = Package(
       name: "FleetCoordinationTests",
       dependencies: [
         "CoordinationProtocol", "Coordinator", "FleetCoordination", "KubernetesCore", "KubernetesRuntime",
-        "Observability", "RateBudget", "ScalingAPI", "ScalingController", "ScalingDecision", "ScalingObservation",
-        "TestSupport",
+        "MetricBridges", "Observability", "RateBudget", "ScalingAPI", "ScalingController", "ScalingDecision",
+        "ScalingObservation", "TestSupport",
         .product(name: "Logging", package: "swift-log"),
       ]),
     .testTarget(name: "TaskQueueTests", dependencies: ["TaskQueue"]),

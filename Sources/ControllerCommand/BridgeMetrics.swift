@@ -2,8 +2,6 @@ package import Observability
 
 /// The metric families of the bridges to other autoscalers; docs/metrics.md lists them.
 package enum BridgeMetrics {
-  private static let namespaceAndName = ["namespace", "name"]
-
   /// What became of requests by other autoscalers.
   package static let requests = "swarmscale_bridge_requests_total"
 
@@ -11,6 +9,7 @@ package enum BridgeMetrics {
   package static let families: [MetricsRegistry.Family] = [
     .init(
       requests, .counter, labels: ["bridge", "outcome"],
-      help: "Requests by other autoscalers: served, unavailable (no fresh number), invalid, or refused (no right to ask).")
+      help:
+        "Requests by other autoscalers: served, unavailable (no fresh number), invalid, or refused (no right to ask).")
   ]
 }

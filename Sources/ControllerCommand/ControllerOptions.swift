@@ -103,7 +103,8 @@ package struct ControllerOptions: ParsableArguments {
     help: ArgumentHelp(
       "HOST:PORT of external.metrics.k8s.io for HorizontalPodAutoscalers, over TLS. Default: it isn't served.",
       discussion:
-        "API servers find it by the APIService v1beta1.external.metrics.k8s.io, whose caBundle is kept; see docs/bridges.md."))
+        "API servers find it by the APIService v1beta1.external.metrics.k8s.io, whose caBundle is kept; see docs/bridges.md."
+    ))
   package var externalMetricsListen: ListenAddress?
 
   @Option(help: "HOST:PORT of KEDA's external scaler (gRPC). Default: there is none. See docs/bridges.md.")

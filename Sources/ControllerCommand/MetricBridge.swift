@@ -1,9 +1,7 @@
-import CoordinationProtocol
 package import Coordinator
 package import FleetCoordination
 package import KubernetesCore
 package import MetricBridges
-import RateBudget
 import ScalingAPI
 package import ScalingController
 import ScalingDecision
@@ -53,48 +51,9 @@ package final class MetricBridge: BridgeSource, LeaderTask {
 
   /// Takes in a look at the budgets.
   package func observe(_ report: CoordinatorReport, _ budgets: [BudgetObject]) {
-    var groups: [String: GroupReport] = [:]
-    for group in report.groups where group.key.speed.isEmpty { groups[group.key.modelGroup] = group.report }
-    var readings: [ObjectKey: (readings: [HeadroomReading]?, why: String)] = [:]
-    for budget in budgets {
-      readings[budget.key] = Self.headroom(
-        of: budget, groups[ResolvedBudget.modelGroup(of: budget.key)], isLearning: report.isLearning)
-    }
+    let readings = BudgetObject.headroom(of: budgets, report)
     let (at, now) = (time.wallNow, time.monotonicNow)
-    state.withLock { [readings] in $0.book.measured(readings, at: at, now: now) }
-  }
-
-  private static func headroom(
-    of budget: BudgetObject, _ group: GroupReport?, isLearning: Bool
-  ) -> (readings: [HeadroomReading]?, why: String) {
-    guard let resolved = budget.resolved else { return (nil, "its spec can't be used: \(budget.issues)") }
-    if isLearning || group?.isLearning == true { return (nil, "its limits and its use are still being learned") }
-    guard let group else { return idleHeadroom(of: resolved, budget.key) }
-    return (
-      group.dimensions.filter { $0.source != .assumed }.map { dimension in
-        if group.standing != nil { return HeadroomReading(exhausted: "\(dimension.dimension)") }
-        return HeadroomReading(
-          dimension: "\(dimension.dimension)", limit: dimension.limit, targetPercent: dimension.targetPercent,
-          offered: dimension.offered, foreign: dimension.foreign)
-      }, ""
-    )
-  }
-
-  /// The headroom of a budget that nobody has drawn from: what its spec says, as far as it says it.
-  private static func idleHeadroom(
-    of budget: ResolvedBudget, _ key: ObjectKey
-  ) -> (readings: [HeadroomReading]?, why: String) {
-    let configuration = budget.coordinated(as: key).budget
-    let readings = Dimension.allCases.compactMap { dimension in
-      configuration.limits[dimension].map { limit in
-        let percent =
-          dimension == .outputTokens
-          ? min(configuration.outputTargetPercent, configuration.targetPercent) : configuration.targetPercent
-        return HeadroomReading(
-          dimension: "\(dimension)", limit: limit, targetPercent: percent, offered: 0, foreign: 0)
-      }
-    }
-    return readings.isEmpty ? (nil, "no worker has drawn from it yet, and its spec names no limits") : (readings, "")
+    state.withLock { $0.book.measured(readings, at: at, now: now) }
   }
 
   // MARK: LeaderTask

@@ -102,7 +102,9 @@ struct WebhookParts {
   /// The names by which API servers and workers call.
   private var certificateNames: Set<String> {
     var names = Set(options.certificateName)
-    for service in [options.webhookService, options.coordinatorService] + (options.bridges ? [options.bridgeService] : []) {
+    for service in [options.webhookService, options.coordinatorService]
+      + (options.bridges ? [options.bridgeService] : [])
+    {
       names.formUnion([
         "\(service).\(namespace).svc", "\(service).\(namespace).svc.cluster.local", "\(service).\(namespace)",
       ])

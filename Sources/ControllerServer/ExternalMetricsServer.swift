@@ -10,9 +10,10 @@ import ServiceLifecycle
 /// connection. Each handshake takes the newest certificate of its own, and asks anew whom to believe.
 package struct ExternalMetricsServer: Service {
   /// An answer: status, and a body in JSON.
-  package typealias Answer = @Sendable (_ method: String, _ path: String, _ labelSelector: String?) -> (
-    status: Int, body: [UInt8]
-  )
+  package typealias Answer =
+    @Sendable (_ method: String, _ path: String, _ labelSelector: String?) -> (
+      status: Int, body: [UInt8]
+    )
 
   private let host: String
   private let port: Int

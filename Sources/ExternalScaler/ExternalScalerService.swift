@@ -81,7 +81,8 @@ package struct ExternalScalerService: WireExternalScaler.SimpleServiceProtocol {
     guard trigger.isCalled(request.metricName) else {
       onOutcome(.invalid)
       throw RPCError(
-        code: .invalidArgument, message: "this trigger's metric is \(trigger.metric.rawValue), not \(request.metricName)")
+        code: .invalidArgument,
+        message: "this trigger's metric is \(trigger.metric.rawValue), not \(request.metricName)")
     }
     let value = try value(of: trigger)
     onOutcome(.served)

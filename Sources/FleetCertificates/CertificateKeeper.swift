@@ -221,7 +221,8 @@ package struct CertificateKeeper: Service {
       throw KubernetesError(
         .misconfigured,
         "the APIService \(name) leads to the Service \(named), not to \(service): another program (KEDA, an adapter) serves "
-          + "external metrics here, and a cluster has one. Remove --external-metrics-listen, and use KEDA's external scaler")
+          + "external metrics here, and a cluster has one. Remove --external-metrics-listen, and use KEDA's external scaler"
+      )
     }
     guard spec?["caBundle"]?.stringValue != set.bundle else { return }
     // A bundle and the choice to trust everybody exclude each other.

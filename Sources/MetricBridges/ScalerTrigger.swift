@@ -48,7 +48,8 @@ package struct ScalerTrigger: Hashable, Sendable {
       target = units
       selector = try Self.selector([(BridgedMetric.Label.budget, budget), (BridgedMetric.Label.dimension, dimension)])
     case (nil, nil):
-      throw ScalerTriggerError("name the SwarmAutoscaler to follow as \(Setting.autoscaler), or an APIBudget as \(Setting.budget)")
+      throw ScalerTriggerError(
+        "name the SwarmAutoscaler to follow as \(Setting.autoscaler), or an APIBudget as \(Setting.budget)")
     case (_?, _?):
       throw ScalerTriggerError("\(Setting.autoscaler) and \(Setting.budget) exclude each other; write two triggers")
     }
@@ -70,7 +71,8 @@ package struct ScalerTrigger: Hashable, Sendable {
     if name.isEmpty || name == metric.rawValue { return true }
     guard name.first == "s", let dash = name.firstIndex(of: "-") else { return false }
     let place = name[name.index(after: name.startIndex)..<dash]
-    return !place.isEmpty && place.allSatisfy { $0.isASCII && $0.isNumber } && name[dash...].dropFirst() == metric.rawValue
+    return !place.isEmpty && place.allSatisfy { $0.isASCII && $0.isNumber }
+      && name[dash...].dropFirst() == metric.rawValue
   }
 
   /// The trigger's value in an answer of the book; nil: no such object.

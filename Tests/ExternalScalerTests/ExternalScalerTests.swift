@@ -35,7 +35,8 @@ struct ExternalScalerTests {
   private typealias Client = WireExternalScaler.Client<HTTP2ClientTransport.Posix>
 
   private func withScaler(
-    time: any TimeSource = SystemTimeSource(), onOutcome: @escaping @Sendable (ExternalScalerService.Outcome) -> Void = { _ in },
+    time: any TimeSource = SystemTimeSource(),
+    onOutcome: @escaping @Sendable (ExternalScalerService.Outcome) -> Void = { _ in },
     _ body: @escaping @Sendable (Client, Script) async throws -> Void
   ) async throws {
     let script = Script()
@@ -114,7 +115,8 @@ struct ExternalScalerTests {
   @Test("What isn't known, isn't there or can't be read is an error, not a number")
   func errors() async throws {
     let outcomes = Mutex<[ExternalScalerService.Outcome]>([])
-    let note: @Sendable (ExternalScalerService.Outcome) -> Void = { outcome in outcomes.withLock { $0.append(outcome) } }
+    let note: @Sendable (ExternalScalerService.Outcome) -> Void = { outcome in outcomes.withLock { $0.append(outcome) }
+    }
     try await withScaler(onOutcome: note) { client, script in
       func code(_ body: () async throws -> Void) async -> RPCError.Code? {
         do {
@@ -177,7 +179,9 @@ struct ExternalScalerTests {
       host: "127.0.0.1", port: 0, security: .plaintext,
       service: ExternalScalerService(source: script, time: SystemTimeSource()), onListening: { listening.yield($0) })
     let group = ServiceGroup(
-      configuration: .init(services: [.init(service: server, successTerminationBehavior: .gracefullyShutdownGroup)], logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }))
+      configuration: .init(
+        services: [.init(service: server, successTerminationBehavior: .gracefullyShutdownGroup)],
+        logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() }))
     try await withThrowingTaskGroup(of: Void.self) { tasks in
       tasks.addTask { try await group.run() }
       var iterator = ports.makeAsyncIterator()

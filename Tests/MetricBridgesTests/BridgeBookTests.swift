@@ -34,7 +34,9 @@ struct BridgeBookTests {
       return [:]
     }
     return Dictionary(
-      values.map { (($0.labels.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }).joined(separator: ","), $0.value) }
+      values.map {
+        (($0.labels.sorted { $0.key < $1.key }.map { "\($0.key)=\($0.value)" }).joined(separator: ","), $0.value)
+      }
     ) { $1 }
   }
 

@@ -60,7 +60,8 @@ struct ExternalMetricsAPITests {
       ("GET", "\(root)/namespaces/fleet", nil, 404, "NotFound", "namespaces/NAMESPACE/METRIC"),
       ("GET", "\(root)/namespaces/fleet/swarmscale-desired-replicas/web", nil, 404, "NotFound", "NAMESPACE/METRIC"),
       ("GET", "/apis/custom.metrics.k8s.io/v1beta1", nil, 404, "NotFound", "nothing is served"),
-      ("GET", "/apis", nil, 404, "NotFound", "nothing is served"), ("GET", "/", nil, 404, "NotFound", "nothing is served"),
+      ("GET", "/apis", nil, 404, "NotFound", "nothing is served"),
+      ("GET", "/", nil, 404, "NotFound", "nothing is served"),
       ("GET", desired, "a in (", 400, "BadRequest", "labelSelector"),
     ] as [(String, String, String?, Int, String, String)])
   func refusals(method: String, path: String, selector: String?, status: Int, reason: String, words: String) {
