@@ -131,17 +131,7 @@ package struct ControllerCommand: AsyncParsableCommand {
     }
     page?.attach(to: controller, reports: coordinator)
     bridges?.bridge.attach(to: controller)
-    let server = ControllerServer(
-      endpoints: ControllerServerEndpoints(
-        liveness: { .ok },
-        readiness: { (controller.notReadyReason ?? webhook.notReadyReason).map { .failing($0) } ?? .ok },
-        metrics: { registry.render() }), page: page,
-      host: options.listen.host, port: options.listen.port, logger: logger.atMost(.notice),
-      onListening: { port in
-        logger.info(
-          options.page ? "serving the page, health and metrics" : "serving health and metrics",
-          metadata: [LogKey.address: "\(options.listen.host):\(port)"])
-      })
+    let server = makeServer(controller, webhook, registry, page, logger)
     logger.info(
       "starting",
       metadata: [LogKey.version: "\(swarmscaleVersion)", LogKey.address: "\(cluster.server)"])
@@ -158,6 +148,23 @@ package struct ControllerCommand: AsyncParsableCommand {
     try await group.run()
     await transport.shutdown()
     logger.info("stopped")
+  }
+
+  private func makeServer(
+    _ controller: ScalingControllerService, _ webhook: WebhookParts, _ registry: MetricsRegistry, _ page: StatusPage?,
+    _ logger: Logger
+  ) -> ControllerServer {
+    ControllerServer(
+      endpoints: ControllerServerEndpoints(
+        liveness: { .ok },
+        readiness: { (controller.notReadyReason ?? webhook.notReadyReason).map { .failing($0) } ?? .ok },
+        metrics: { registry.render() }), page: page,
+      host: options.listen.host, port: options.listen.port, logger: logger.atMost(.notice),
+      onListening: { port in
+        logger.info(
+          options.page ? "serving the page, health and metrics" : "serving health and metrics",
+          metadata: [LogKey.address: "\(options.listen.host):\(port)"])
+      })
   }
 
   private func makePage(_ instance: String, _ time: SystemTimeSource) -> StatusPage {
