@@ -467,6 +467,12 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
       ]),
+    .testTarget(
+      name: "ControllerCommandTests",
+      dependencies: [
+        "ControllerCommand", "KubernetesCore", "KubernetesRuntime", "MetricBridges", "ScalingAPI", "ScalingController",
+        "ScalingDecision", "TestSupport", .product(name: "Logging", package: "swift-log"),
+      ]),
     .testTarget(name: "MetricBridgesTests", dependencies: ["KubernetesCore", "MetricBridges"]),
     .testTarget(
       name: "ExternalScalerTests",

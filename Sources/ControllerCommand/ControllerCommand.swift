@@ -130,7 +130,7 @@ package struct ControllerCommand: AsyncParsableCommand {
       bridges?.bridge.observe(pass)
     }
     page?.attach(to: controller, reports: coordinator)
-    bridges?.bridge.attach(to: controller)
+    bridges?.bridge.attach { [weak controller] in controller?.autoscalers(inNamespace: $0) ?? [] }
     let server = makeServer(controller, webhook, registry, page, logger)
     logger.info(
       "starting",

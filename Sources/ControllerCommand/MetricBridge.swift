@@ -24,9 +24,9 @@ package final class MetricBridge: BridgeSource, LeaderTask {
     state = Mutex(State(book: BridgeBook(hasBudgets: hasBudgets)))
   }
 
-  /// Asks `controller` which autoscalers there are.
-  package func attach(to controller: ScalingControllerService) {
-    state.withLock { $0.autoscalers = { [weak controller] in controller?.autoscalers(inNamespace: $0) ?? [] } }
+  /// Asks `autoscalers` for the names of those that there are in a namespace.
+  package func attach(_ autoscalers: @escaping @Sendable (_ namespace: String) -> [String]) {
+    state.withLock { $0.autoscalers = autoscalers }
   }
 
   // MARK: Observations
@@ -38,10 +38,9 @@ package final class MetricBridge: BridgeSource, LeaderTask {
       if let trouble = pass.trouble {
         state.book.failed(key, why: trouble.message)
       } else if let plan = pass.plan, let compiled = pass.compiled {
-        // Not the goal: a shrink goes as far as it could without hitting work, and one that is held off doesn't go.
+        // The goal, as in the status, and not what would be written: that waits for drains, which a dry run doesn't order.
         state.book.decided(
-          key, replicas: plan.intendedWrite ?? plan.currentReplicas, at: pass.now,
-          period: compiled.resolved.syncPeriod, now: now)
+          key, replicas: plan.desiredReplicas, at: pass.now, period: compiled.resolved.syncPeriod, now: now)
       }
     }
   }

@@ -2,7 +2,7 @@ package import KubernetesCore
 
 /// The metrics that other autoscalers can read.
 package enum BridgedMetric: String, Hashable, Sendable, CaseIterable {
-  /// The count that a `SwarmAutoscaler` would write now. Labels: `autoscaler`.
+  /// The count that was decided for a `SwarmAutoscaler`, as in its status. Labels: `autoscaler`.
   case desiredReplicas = "swarmscale-desired-replicas"
   /// What an `APIBudget` still admits, in units a minute. Labels: `budget`, `dimension`.
   case apiHeadroom = "swarmscale-api-headroom"

@@ -43,12 +43,13 @@ def eventually(what: str, condition: Callable[[], Any], attempts: int = 240) -> 
 class Controller:
     """A controller process under the rights of its service account, as the pod `name` would run it."""
 
-    def __init__(self, cluster: Cluster, name: str, folder: Path) -> None:
+    def __init__(self, cluster: Cluster, name: str, folder: Path, *more: str) -> None:
         self.name = name
+        self.has_tls = "--keda-tls" in more
         self.log = folder / f"{name}.log"
         with self.log.open("wb") as output:
             self.process = subprocess.Popen(
-                [CONTROLLER, "--kubeconfig", str(kubeconfig(cluster, folder)), *flags()],
+                [CONTROLLER, "--kubeconfig", str(kubeconfig(cluster, folder)), *flags(), *more],
                 stderr=output,
                 env={**os.environ, "POD_NAME": name, "POD_NAMESPACE": NAMESPACE},
             )
@@ -197,7 +198,13 @@ class Bridges(unittest.TestCase):
         self.cluster.must("PATCH", API_SERVICE, item, content_type="application/merge-patch+json")
 
     def keda(self, controller: Controller) -> Any:
-        channel = grpc.insecure_channel(f"127.0.0.1:{controller.port('serving KEDA.s external scaler')}")
+        address = f"127.0.0.1:{controller.port('serving KEDA.s external scaler')}"
+        if controller.has_tls:
+            data = self.cluster.must("GET", f"/api/v1/namespaces/{NAMESPACE}/secrets/swarmscale-certificates")["data"]
+            credentials = grpc.ssl_channel_credentials(base64.b64decode(data["ca.crt"]))
+            channel = grpc.secure_channel(address, credentials, [("grpc.ssl_target_name_override", SERVICE)])
+        else:
+            channel = grpc.insecure_channel(address)
         self.addCleanup(channel.close)
         return self.scaler.ExternalScalerStub(channel)
 
@@ -328,7 +335,7 @@ class Bridges(unittest.TestCase):
         eventually("a number again", lambda: self.served() == [6])
 
     def test_8_another_replica_knows_nothing_and_takes_over(self) -> None:
-        second = Controller(self.cluster, "pod-2", self.folder)
+        second = Controller(self.cluster, "pod-2", self.folder, "--keda-tls")
         self.controllers.append(second)
         port = second.port("serving external metrics")
         eventually("the authorities of the aggregation layer", lambda: self.answers(port))
