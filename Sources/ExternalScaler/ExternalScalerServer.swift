@@ -1,5 +1,6 @@
 import GRPCCore
 import GRPCNIOTransportHTTP2
+import KubernetesCore
 package import NIOCertificateReloading
 import ServiceLifecycle
 
@@ -37,51 +38,69 @@ package struct ExternalScalerServer: Service {
     self.onListening = onListening
   }
 
-  /// Serves until graceful shutdown or cancellation; streams end at once then, since KEDA begins them anew.
-  package func run() async throws {
-    do {
-      try await cancelWhenGracefulShutdown {
-        try await self.whenReady()
-        try await self.serve()
-      }
-    } catch is CancellationError {}
-  }
+  /// How long the end of connections may take; KEDA's side may be gone without a word.
+  private static let farewell = Duration.seconds(2)
 
-  private func serve() async throws {
-    let security: HTTP2ServerTransport.Posix.TransportSecurity =
-      switch self.security {
-      case .plaintext: .plaintext
-      case .tls(let certificates): try .tls(certificateReloader: try await certificates())
+  /// Serves until graceful shutdown: streams end then within a second, since KEDA begins them anew.
+  ///
+  /// The server isn't cancelled for that: a stream that came in at that moment would find nobody who takes it, and SwiftNIO ends the
+  /// process for that.
+  package func run() async throws {
+    let transportSecurity: HTTP2ServerTransport.Posix.TransportSecurity
+    do {
+      transportSecurity = try await cancelWhenGracefulShutdown {
+        try await self.whenReady()
+        return switch self.security {
+        case .plaintext: .plaintext
+        case .tls(let certificates): try .tls(certificateReloader: try await certificates())
+        }
       }
+    } catch is CancellationError { return }
     let transport = HTTP2ServerTransport.Posix(
       address: host.contains(":") ? .ipv6(host: host, port: port) : .ipv4(host: host, port: port),
-      transportSecurity: security,
+      transportSecurity: transportSecurity,
       config: .defaults { config in
         config.rpc.maxRequestPayloadSize = Self.maximumRequest
         // KEDA keeps one connection for each trigger, and pings it.
         config.connection.keepalive.clientBehavior.minPingIntervalWithoutCalls = .seconds(5)
         config.connection.keepalive.clientBehavior.allowWithoutCalls = true
       })
-    let server = GRPCServer(transport: transport, services: [service])
-    let onListening = self.onListening
-    try await withThrowingTaskGroup(of: Void.self) { group in
-      group.addTask {
-        do {
-          try await server.serve()
-        } catch {
-          // A cancelled server says that its transport failed.
-          if Task.isCancelled { throw CancellationError() }
-          throw error
+    try await serve(GRPCServer(transport: transport, services: [service]))
+  }
+
+  private func serve(_ server: GRPCServer<HTTP2ServerTransport.Posix>) async throws {
+    let (service, onListening) = (self.service, self.onListening)
+    let (endings, ending) = AsyncStream.makeStream(of: Void.self)
+    try await withGracefulShutdownHandler {
+      try await withThrowingTaskGroup(of: Bool.self) { group in
+        group.addTask {
+          do {
+            try await server.serve()
+          } catch {
+            // A cancelled server says that its transport failed.
+            if !Task.isCancelled { throw error }
+          }
+          return true
         }
+        group.addTask {
+          // A server that can't listen says why itself.
+          guard let address = try? await server.listeningAddress else { return false }
+          await onListening(address.ipv4?.port ?? address.ipv6?.port ?? 0)
+          return false
+        }
+        group.addTask {
+          for await _ in endings {}
+          try? await service.time.sleep(for: Self.farewell)
+          return true
+        }
+        defer { group.cancelAll() }
+        // The address alone is no end.
+        while let isEnd = try await group.next(), !isEnd {}
       }
-      group.addTask {
-        // A server that can't listen says why itself.
-        guard let address = try? await server.listeningAddress else { return }
-        await onListening(address.ipv4?.port ?? address.ipv6?.port ?? 0)
-      }
-      defer { group.cancelAll() }
-      while try await group.next() != nil {}
+    } onGracefulShutdown: {
+      service.end()
+      server.beginGracefulShutdown()
+      ending.finish()
     }
-    try Task.checkCancellation()
   }
 }

@@ -2,6 +2,7 @@ package import GRPCCore
 package import KubernetesCore
 package import MetricBridges
 import SwiftProtobuf
+import Synchronization
 
 /// KEDA's external scaler: each trigger follows one `SwarmAutoscaler`, or one dimension of an `APIBudget`.
 ///
@@ -18,8 +19,19 @@ package struct ExternalScalerService: WireExternalScaler.SimpleServiceProtocol {
     case invalid
   }
 
+  /// Tells open streams that the server ends.
+  private final class Ending: Sendable {
+    private let state = Mutex(false)
+
+    var hasBegun: Bool { state.withLock { $0 } }
+
+    func begin() { state.withLock { $0 = true } }
+  }
+
   private let source: any BridgeSource
-  private let time: any TimeSource
+  /// The clocks.
+  let time: any TimeSource
+  private let ending = Ending()
   private let onOutcome: @Sendable (Outcome) -> Void
 
   /// How often a stream looks whether something has changed. KEDA's own polling is 30 s.
@@ -34,6 +46,9 @@ package struct ExternalScalerService: WireExternalScaler.SimpleServiceProtocol {
     self.onOutcome = onOutcome
   }
 
+  /// Ends open streams at their next look, and each that comes from now on.
+  func end() { ending.begin() }
+
   package func isActive(request: WireScaledObjectRef, context: ServerContext) async throws -> WireIsActiveResponse {
     let active = try value(of: trigger(request)) > 0
     onOutcome(.served)
@@ -46,6 +61,7 @@ package struct ExternalScalerService: WireExternalScaler.SimpleServiceProtocol {
     let trigger = try trigger(request)
     var told: Bool?
     while true {
+      guard !ending.hasBegun else { throw RPCError(code: .unavailable, message: "this replica ends; ask again") }
       // An error ends the stream: KEDA begins another, which may come to the replica that leads by then.
       let active = try value(of: trigger) > 0
       if active != told {

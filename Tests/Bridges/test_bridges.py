@@ -344,7 +344,12 @@ class Bridges(unittest.TestCase):
         self.assertIn("doesn't lead", answer["message"])
         # What comes from the settings alone any replica says.
         self.assertEqual(self.keda(second).GetMetricSpec(self.reference(autoscaler="reviewers"), timeout=10).metricSpecs[0].targetSize, 1)
+        stream = self.keda(self.controllers[0]).StreamIsActive(self.reference(autoscaler="reviewers"))
+        self.assertTrue(next(stream).result)
         self.controllers[0].end()
+        with self.assertRaises(grpc.RpcError) as caught:
+            next(stream)
+        self.assertEqual(caught.exception.code(), grpc.StatusCode.UNAVAILABLE)
         eventually("503 or the second", lambda: self.served() is None)
         self.assertEqual(self.replicas(), 6)
         self.lead_api_service_to(second)
