@@ -459,9 +459,8 @@ let package = Package(
       name: "ControlPlaneTests",
       dependencies: [
         "AdmissionWebhook", "ControllerCommand", "ControllerServer", "CoordinationProtocol", "Coordinator",
-        "ExternalScaler", "FleetCertificates", "FleetCoordination", "KubernetesClient", "KubernetesConfiguration",
-        "KubernetesCore", "KubernetesRuntime", "KubernetesYAML", "MetricBridges", "Observability", "RateBudget",
-        "ScalingAPI", "ScalingController",
+        "FleetCertificates", "FleetCoordination", "KubernetesClient", "KubernetesConfiguration", "KubernetesCore",
+        "KubernetesRuntime", "KubernetesYAML", "Observability", "RateBudget", "ScalingAPI", "ScalingController",
         "ScalingDecision", "SwarmCoordination", "TestSupport", "UserCommands", "WorkerEmbedding",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
