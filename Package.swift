@@ -157,6 +157,7 @@ let package = Package(
       ]),
 
     // MARK: The controller
+    .target(name: "MetricBridges", dependencies: ["KubernetesCore"]),
     .target(name: "CHeap"),
     .target(name: "Observability", dependencies: ["CHeap", .product(name: "Logging", package: "swift-log")]),
     .target(
@@ -170,8 +171,8 @@ let package = Package(
     .target(
       name: "FleetCoordination",
       dependencies: [
-        "CoordinationProtocol", "Coordinator", "KubernetesCore", "KubernetesRuntime", "Observability", "RateBudget",
-        "ScalingAPI", "ScalingController", "ScalingDecision", "ScalingObservation",
+        "CoordinationProtocol", "Coordinator", "KubernetesCore", "KubernetesRuntime", "MetricBridges", "Observability",
+        "RateBudget", "ScalingAPI", "ScalingController", "ScalingDecision", "ScalingObservation",
         .product(name: "Crypto", package: "swift-crypto"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "NIOCertificateReloading", package: "swift-nio-extras"),
@@ -195,6 +196,18 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
       ]),
     .target(
+      name: "ExternalScaler",
+      dependencies: [
+        "KubernetesCore", "MetricBridges",
+        .product(name: "GRPCCore", package: "grpc-swift-2"),
+        .product(name: "GRPCNIOTransportHTTP2", package: "grpc-swift-nio-transport"),
+        .product(name: "GRPCProtobuf", package: "grpc-swift-protobuf"),
+        .product(name: "NIOCertificateReloading", package: "swift-nio-extras"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+        .product(name: "SwiftProtobuf", package: "swift-protobuf"),
+      ],
+      exclude: ["Protos"]),
+    .target(
       name: "StatusPage", dependencies: ["KubernetesCore", "ScalingDecision", "ScalingObservation"],
       exclude: ["Assets"]),
     .target(
@@ -212,9 +225,10 @@ let package = Package(
     .target(
       name: "ControllerCommand",
       dependencies: [
-        "AdmissionWebhook", "ControllerServer", "CoordinationProtocol", "Coordinator", "FleetCertificates",
-        "FleetCoordination", "KubernetesClient", "KubernetesConfiguration", "KubernetesCore",
-        "KubernetesRuntime", "Observability", "RateBudget", "ScalingAPI", "ScalingController", "ScalingDecision",
+        "AdmissionWebhook", "ControllerServer", "CoordinationProtocol", "Coordinator", "ExternalScaler",
+        "FleetCertificates", "FleetCoordination", "KubernetesClient", "KubernetesConfiguration", "KubernetesCore",
+        "KubernetesRuntime", "MetricBridges", "Observability", "RateBudget", "ScalingAPI", "ScalingController",
+        "ScalingDecision",
         "StatusPage", "WorkerEmbedding",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
@@ -453,6 +467,22 @@ let package = Package(
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
       ]),
     .testTarget(
+      name: "ControllerCommandTests",
+      dependencies: [
+        "ControllerCommand", "KubernetesCore", "KubernetesRuntime", "MetricBridges", "ScalingAPI", "ScalingController",
+        "ScalingDecision", "TestSupport", .product(name: "Logging", package: "swift-log"),
+      ]),
+    .testTarget(name: "MetricBridgesTests", dependencies: ["KubernetesCore", "MetricBridges"]),
+    .testTarget(
+      name: "ExternalScalerTests",
+      dependencies: [
+        "ExternalScaler", "KubernetesCore", "KubernetesRuntime", "MetricBridges", "TestSupport",
+        .product(name: "GRPCCore", package: "grpc-swift-2"),
+        .product(name: "GRPCNIOTransportHTTP2", package: "grpc-swift-nio-transport"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+      ]),
+    .testTarget(
       name: "ObservabilityTests",
       dependencies: ["Observability", .product(name: "Logging", package: "swift-log")]),
     .testTarget(name: "KubernetesCoreTests", dependencies: ["KubernetesCore", "TestSupport"]),
@@ -487,8 +517,8 @@ let package = Package(
       name: "FleetCoordinationTests",
       dependencies: [
         "CoordinationProtocol", "Coordinator", "FleetCoordination", "KubernetesCore", "KubernetesRuntime",
-        "Observability", "RateBudget", "ScalingAPI", "ScalingController", "ScalingDecision", "ScalingObservation",
-        "TestSupport",
+        "MetricBridges", "Observability", "RateBudget", "ScalingAPI", "ScalingController", "ScalingDecision",
+        "ScalingObservation", "TestSupport",
         .product(name: "Logging", package: "swift-log"),
       ]),
     .testTarget(name: "TaskQueueTests", dependencies: ["TaskQueue"]),

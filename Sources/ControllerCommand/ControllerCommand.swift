@@ -94,7 +94,8 @@ package struct ControllerCommand: AsyncParsableCommand {
       credentials: credentialProvider(for: cluster, environment: environment, timeSource: time),
       userAgent: "\(Self.fieldManager)/\(swarmscaleVersion)", timeSource: time)
     let registry = MetricsRegistry(
-      ControllerMetrics.families + (options.coordinatorListen == nil ? [] : CoordinationMetrics.families))
+      ControllerMetrics.families + (options.coordinatorListen == nil ? [] : CoordinationMetrics.families)
+        + (options.bridges ? BridgeMetrics.families : []))
     registry.onRender { registry in Self.refresh(registry, transport.statistics) }
     let decisionLog = try options.decisionLog.map {
       try DecisionLog(path: $0, program: swarmscaleVersion, logger: logger)
@@ -105,22 +106,55 @@ package struct ControllerCommand: AsyncParsableCommand {
     let webhook = try WebhookParts(
       options, namespace: ownNamespace(cluster, environment), client: APIClient(transport: prioritizing, time: time),
       time: time, logger: logger, serverLogger: logger.atMost(.notice))
+    let bridges = BridgeParts(
+      options, namespace: ownNamespace(cluster, environment), pod: environment["POD_NAME"],
+      client: APIClient(transport: prioritizing, time: time), registry: registry, time: time, logger: logger,
+      serverLogger: logger.atMost(.notice))
     let coordinator = options.coordinatorListen.map {
-      makeCoordinator(at: $0, prioritizing, configuration.instance, registry, time, logger, page, webhook)
+      makeCoordinator(at: $0, prioritizing, configuration.instance, registry, time, logger, page, webhook, bridges)
     }
-    let leaderTasks: [(any LeaderTask)?] = [coordinator, page.map { PageLeadership(page: $0, time: time) }]
+    let leaderTasks: [(any LeaderTask)?] =
+      [coordinator, page.map { PageLeadership(page: $0, time: time) }] + (bridges?.leaderTasks ?? [])
     let controller = ScalingControllerService(
       transport: prioritizing, configuration: configuration, registry: registry, time: time, logger: logger,
       queryTransports: CurlQueryTransports(userAgent: "swarmscale/\(swarmscaleVersion)", time: time),
       reports: coordinator, orders: coordinator, leaderTasks: leaderTasks.compactMap { $0 },
       onSynced: { ProcessMemory.releaseStartPages() },
-      onForget: { page?.forget($0) }
+      onForget: { key in
+        page?.forget(key)
+        bridges?.bridge.forget(key)
+      }
     ) { pass in
       decisionLog?.append(pass)
       page?.observe(pass)
+      bridges?.bridge.observe(pass)
     }
     page?.attach(to: controller, reports: coordinator)
-    let server = ControllerServer(
+    bridges?.bridge.attach { [weak controller] in controller?.autoscalers(inNamespace: $0) ?? [] }
+    let server = makeServer(controller, webhook, registry, page, logger)
+    logger.info(
+      "starting",
+      metadata: [LogKey.version: "\(swarmscaleVersion)", LogKey.address: "\(cluster.server)"])
+    let group = ServiceGroup(
+      configuration: .init(
+        services: [
+          .init(service: server, failureTerminationBehavior: .gracefullyShutdownGroup)
+        ]
+          + (webhook.services(controller, registry) + (bridges?.services(webhook.ownIdentity) ?? [])).map {
+            .init(
+              service: $0, successTerminationBehavior: .ignore, failureTerminationBehavior: .gracefullyShutdownGroup)
+          } + [.init(service: controller, successTerminationBehavior: .gracefullyShutdownGroup)],
+        gracefulShutdownSignals: [.sigterm, .sigint], logger: logger.atMost(.notice)))
+    try await group.run()
+    await transport.shutdown()
+    logger.info("stopped")
+  }
+
+  private func makeServer(
+    _ controller: ScalingControllerService, _ webhook: WebhookParts, _ registry: MetricsRegistry, _ page: StatusPage?,
+    _ logger: Logger
+  ) -> ControllerServer {
+    ControllerServer(
       endpoints: ControllerServerEndpoints(
         liveness: { .ok },
         readiness: { (controller.notReadyReason ?? webhook.notReadyReason).map { .failing($0) } ?? .ok },
@@ -131,22 +165,6 @@ package struct ControllerCommand: AsyncParsableCommand {
           options.page ? "serving the page, health and metrics" : "serving health and metrics",
           metadata: [LogKey.address: "\(options.listen.host):\(port)"])
       })
-    logger.info(
-      "starting",
-      metadata: [LogKey.version: "\(swarmscaleVersion)", LogKey.address: "\(cluster.server)"])
-    let group = ServiceGroup(
-      configuration: .init(
-        services: [
-          .init(service: server, failureTerminationBehavior: .gracefullyShutdownGroup)
-        ]
-          + webhook.services(controller, registry).map {
-            .init(
-              service: $0, successTerminationBehavior: .ignore, failureTerminationBehavior: .gracefullyShutdownGroup)
-          } + [.init(service: controller, successTerminationBehavior: .gracefullyShutdownGroup)],
-        gracefulShutdownSignals: [.sigterm, .sigint], logger: logger.atMost(.notice)))
-    try await group.run()
-    await transport.shutdown()
-    logger.info("stopped")
   }
 
   private func makePage(_ instance: String, _ time: SystemTimeSource) -> StatusPage {
@@ -155,7 +173,7 @@ package struct ControllerCommand: AsyncParsableCommand {
 
   private func makeCoordinator(
     at address: ListenAddress, _ transport: PrioritizingTransport, _ instance: String, _ registry: MetricsRegistry,
-    _ time: SystemTimeSource, _ logger: Logger, _ page: StatusPage?, _ webhook: WebhookParts
+    _ time: SystemTimeSource, _ logger: Logger, _ page: StatusPage?, _ webhook: WebhookParts, _ bridges: BridgeParts?
   ) -> FleetCoordinator {
     let security: CoordinatorServerConfiguration.Security =
       if let chain = options.coordinatorCertificate, let key = options.coordinatorKey {
@@ -178,6 +196,7 @@ package struct ControllerCommand: AsyncParsableCommand {
       time: time, logger: logger
     ) { report, budgets in
       page?.observe(BudgetSample.samples(of: report, budgets))
+      bridges?.bridge.observe(report, budgets)
     }
   }
 

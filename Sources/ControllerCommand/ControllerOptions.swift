@@ -99,6 +99,26 @@ package struct ControllerOptions: ParsableArguments {
       valueName: "file"))
   package var workerCa: String?
 
+  @Option(
+    help: ArgumentHelp(
+      "HOST:PORT of external.metrics.k8s.io for HorizontalPodAutoscalers, over TLS. Default: it isn't served.",
+      discussion:
+        "API servers find it by the APIService v1beta1.external.metrics.k8s.io, whose caBundle is kept; see docs/bridges.md."
+    ))
+  package var externalMetricsListen: ListenAddress?
+
+  @Option(help: "HOST:PORT of KEDA's external scaler (gRPC). Default: there is none. See docs/bridges.md.")
+  package var kedaListen: ListenAddress?
+
+  @Flag(help: "Serve KEDA's external scaler with TLS, by the controller's own certificate.")
+  package var kedaTls = false
+
+  @Option(
+    help: ArgumentHelp(
+      "Service by which API servers and KEDA reach the leader: its pod gets the label swarmscale.dev/leader.",
+      valueName: "name"))
+  package var bridgeService = "swarmscale-bridges"
+
   @Flag(
     inversion: .prefixedNo,
     help: "Elect a leader by a Lease, so that several controllers can run; only the leader acts.")
@@ -172,6 +192,9 @@ package struct ControllerOptions: ParsableArguments {
       throw ValidationError(
         "--webhook-certificate and --webhook-key are for --webhook-listen HOST:PORT, which is missing.")
     }
+    guard !kedaTls || kedaListen != nil else {
+      throw ValidationError("--keda-tls is for --keda-listen HOST:PORT, which is missing.")
+    }
     let (retry, renew, lease) = (retryPeriod.duration, renewDeadline.duration, leaseDuration.duration)
     guard .zero < retry, retry < renew, renew < lease else {
       throw ValidationError(
@@ -210,8 +233,12 @@ extension ControllerOptions {
 
   /// Whether the controller keeps certificates of its own.
   var keepsCertificates: Bool {
-    coordinatorUsesOwnCertificate || (webhookListen != nil && webhookCertificate == nil)
+    coordinatorUsesOwnCertificate || (webhookListen != nil && webhookCertificate == nil) || externalMetricsListen != nil
+      || kedaTls
   }
+
+  /// Whether other autoscalers are served.
+  var bridges: Bool { externalMetricsListen != nil || kedaListen != nil }
 }
 
 /// How workers prove who they are.

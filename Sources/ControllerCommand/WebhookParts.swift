@@ -4,6 +4,7 @@ import FleetCertificates
 import KubernetesCore
 import KubernetesRuntime
 import Logging
+import MetricBridges
 import NIOCertificateReloading
 import Observability
 import ScalingController
@@ -81,7 +82,10 @@ struct WebhookParts {
           .init(
             secret: ObjectKey(namespace: namespace, name: options.certificateSecret), names: certificateNames,
             webhooks: options.webhookListen == nil || options.webhookCertificate != nil
-              ? nil : options.webhookConfiguration),
+              ? nil : options.webhookConfiguration,
+            apiService: options.externalMetricsListen.map { _ in
+              (ExternalMetricsAPI.serviceName, ObjectKey(namespace: namespace, name: options.bridgeService))
+            }),
           client: client, identity: ownIdentity, time: time, logger: logger))
     }
     guard let listen = options.webhookListen else { return services }
@@ -98,7 +102,9 @@ struct WebhookParts {
   /// The names by which API servers and workers call.
   private var certificateNames: Set<String> {
     var names = Set(options.certificateName)
-    for service in [options.webhookService, options.coordinatorService] {
+    for service in [options.webhookService, options.coordinatorService]
+      + (options.bridges ? [options.bridgeService] : [])
+    {
       names.formUnion([
         "\(service).\(namespace).svc", "\(service).\(namespace).svc.cluster.local", "\(service).\(namespace)",
       ])

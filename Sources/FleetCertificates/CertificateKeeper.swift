@@ -14,6 +14,8 @@ package struct CertificateKeeper: Service {
     package var names: Set<String>
     /// The name of the webhook configurations whose `caBundle` is kept; nil: none.
     package var webhooks: String?
+    /// The `APIService` whose `caBundle` is kept, and the Service that it must name: another program's is left alone. nil: none.
+    package var apiService: (name: String, service: ObjectKey)?
     /// How long, and when.
     package var policy: CertificatePlan.Policy
     /// How often the Secret and the configurations are looked at.
@@ -21,12 +23,13 @@ package struct CertificateKeeper: Service {
 
     /// Makes a configuration.
     package init(
-      secret: ObjectKey, names: Set<String>, webhooks: String?, policy: CertificatePlan.Policy = .init(),
-      interval: Duration = .seconds(60)
+      secret: ObjectKey, names: Set<String>, webhooks: String?, apiService: (name: String, service: ObjectKey)? = nil,
+      policy: CertificatePlan.Policy = .init(), interval: Duration = .seconds(60)
     ) {
       self.secret = secret
       self.names = names
       self.webhooks = webhooks
+      self.apiService = apiService
       self.policy = policy
       self.interval = interval
     }
@@ -42,6 +45,8 @@ package struct CertificateKeeper: Service {
   private static let webhookKinds = ["mutatingwebhookconfigurations", "validatingwebhookconfigurations"].map {
     GroupVersionResource(group: "admissionregistration.k8s.io", version: "v1", resource: $0)
   }
+  private static let apiServices = GroupVersionResource(
+    group: "apiregistration.k8s.io", version: "v1", resource: "apiservices")
   /// How often a write that others overtook is decided anew at once.
   private static let conflictRetries = 5
 
@@ -107,7 +112,13 @@ package struct CertificateKeeper: Service {
       }
       let renewed = try set.after(step, plan, now: now)
       // API servers must know a new authority before they meet it. Older ones stay, so that the certificate of now is known as well.
-      if case .renewAuthority = step, secret != nil { try await patchWebhooks(renewed) }
+      if case .renewAuthority = step, secret != nil {
+        try await patchWebhooks(renewed)
+        // Who has taken the APIService away must not keep the others' certificates from being renewed; `publish` tells of it.
+        do {
+          try await patchAPIService(renewed)
+        } catch let error as KubernetesError where error.code == .misconfigured {}
+      }
       do {
         try await write(renewed, over: secret)
       } catch let error as KubernetesError where error.code == .conflict && attempt < Self.conflictRetries {
@@ -131,6 +142,7 @@ package struct CertificateKeeper: Service {
       )
     }
     try await patchWebhooks(set)
+    try await patchAPIService(set)
   }
 
   // MARK: Requests
@@ -190,5 +202,35 @@ package struct CertificateKeeper: Service {
           WriteOptions(fieldManager: "swarmscale-controller")))
       logger.info("gave API servers the authorities", metadata: ["k8s.resource": "\(resource.resource)/\(name)"])
     }
+  }
+
+  private func patchAPIService(_ set: CertificateSet) async throws {
+    guard let (name, service) = configuration.apiService else { return }
+    let key = ObjectKey(namespace: "", name: name)
+    let spec: JSONValue?
+    do {
+      spec = try await client.send(.get(Self.apiServices, key), as: JSONValue.self)["spec"]
+    } catch let error as KubernetesError where error.code == .notFound {
+      throw KubernetesError(
+        .misconfigured, "there is no APIService \(name), so that API servers don't ask here; apply manifests/bridges")
+    }
+    let named = ObjectKey(
+      namespace: spec?[path: ["service", "namespace"]]?.stringValue ?? "",
+      name: spec?[path: ["service", "name"]]?.stringValue ?? "")
+    guard named == service else {
+      throw KubernetesError(
+        .misconfigured,
+        "the APIService \(name) leads to the Service \(named), not to \(service): another program (KEDA, an adapter) serves "
+          + "external metrics here, and a cluster has one. Remove --external-metrics-listen, and use KEDA's external scaler"
+      )
+    }
+    guard spec?["caBundle"]?.stringValue != set.bundle else { return }
+    // A bundle and the choice to trust everybody exclude each other.
+    let patch: JSONValue = ["spec": ["caBundle": .string(set.bundle), "insecureSkipTLSVerify": .null]]
+    _ = try await client.raw(
+      .patch(
+        Self.apiServices, key, nil, .merge(try KubernetesJSON.encode(patch)),
+        WriteOptions(fieldManager: "swarmscale-controller")))
+    logger.info("gave API servers the authorities", metadata: ["k8s.resource": "apiservices/\(name)"])
   }
 }

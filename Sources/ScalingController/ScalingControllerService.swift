@@ -161,6 +161,9 @@ package final class ScalingControllerService: Service {
   /// The autoscaler that scales a target, of those that were listed; nil: none does.
   package func autoscaler(scaling target: TargetIdentity) -> SwarmAutoscaler? { lookup.autoscaler(scaling: target) }
 
+  /// The names of the autoscalers of a namespace that were listed, in no order.
+  package func autoscalers(inNamespace namespace: String) -> [String] { lookup.autoscalerNames(inNamespace: namespace) }
+
   /// Returns when autoscalers and pods have been listed, or at graceful shutdown.
   package func whenSynced() async throws { try await waitForSync() }
 

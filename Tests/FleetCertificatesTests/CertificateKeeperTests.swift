@@ -16,6 +16,7 @@ struct CertificateKeeperTests {
       var version = 0
       var writes = 0
       var webhooks: [String: JSONValue] = [:]
+      var apiService: JSONValue?
       var order: [String] = []
     }
     private let state = Mutex(State())
@@ -42,6 +43,7 @@ struct CertificateKeeperTests {
       return try state.withLock { state in
         if request.path.contains("secrets") { return try Self.secret(request, &state) }
         let kind = String(request.path.split(separator: "/")[3])
+        if kind == "apiservices" { return try Self.apiService(request, &state) }
         if request.method == .patch {
           let patch = try KubernetesJSON.parse(request.body ?? [])
           state.webhooks[kind]?["webhooks"] = patch["webhooks"]
@@ -49,6 +51,23 @@ struct CertificateKeeperTests {
         }
         return Self.answer(200, state.webhooks[kind] ?? .null)
       }
+    }
+
+    var apiService: JSONValue? {
+      get { state.withLock { $0.apiService } }
+      set { state.withLock { $0.apiService = newValue } }
+    }
+
+    private static func apiService(_ request: APIRequest, _ state: inout State) throws -> APIResponse {
+      #expect(request.path == "/apis/apiregistration.k8s.io/v1/apiservices/v1.metrics")
+      guard let present = state.apiService else {
+        return answer(404, ["kind": "Status", "reason": "NotFound", "code": 404])
+      }
+      if request.method == .patch {
+        state.apiService = present.applyingMergePatch(try KubernetesJSON.parse(request.body ?? []))
+        state.order.append("apiservices")
+      }
+      return answer(200, state.apiService ?? .null)
     }
 
     private static func secret(_ request: APIRequest, _ state: inout State) throws -> APIResponse {
@@ -81,10 +100,12 @@ struct CertificateKeeperTests {
   }
 
   private func keeper(
-    _ server: Server, _ identity: ServingIdentity, _ time: ManualTimeSource, names: Set<String> = ["a.b.svc"]
+    _ server: Server, _ identity: ServingIdentity, _ time: ManualTimeSource, names: Set<String> = ["a.b.svc"],
+    apiService: (name: String, service: ObjectKey)? = nil
   ) -> CertificateKeeper {
     CertificateKeeper(
-      .init(secret: ObjectKey(namespace: "b", name: "certificates"), names: names, webhooks: "w"),
+      .init(
+        secret: ObjectKey(namespace: "b", name: "certificates"), names: names, webhooks: "w", apiService: apiService),
       client: APIClient(transport: server, time: time, retryPolicy: .never), identity: identity, time: time,
       logger: Logger(label: "test") { _ in SwiftLogNoOpLogHandler() })
   }
@@ -129,5 +150,56 @@ struct CertificateKeeperTests {
     let step = try await keeper(server, identity, time, names: ["a.b.svc", "c.b.svc"]).look()
     #expect(server.writes == 2)
     if case .keep = step {} else { Issue.record("\(step)") }
+  }
+
+  private static let apiService = (name: "v1.metrics", service: ObjectKey(namespace: "b", name: "a"))
+
+  private static func registration(_ service: String, _ more: [String: JSONValue] = [:]) -> JSONValue {
+    ["spec": .object(["service": ["namespace": "b", "name": .string(service), "port": 443]].merging(more) { $1 })]
+  }
+
+  @Test("An APIService gets the authorities, also before a new one signs, and no longer trusts everybody")
+  func apiServices() async throws {
+    let (server, time) = (Server(), ManualTimeSource())
+    server.apiService = Self.registration("a", ["insecureSkipTLSVerify": true])
+    let identity = ServingIdentity()
+    try await keeper(server, identity, time, apiService: Self.apiService).look()
+    func bundle() throws -> String {
+      let text = try #require(server.apiService?["spec"]?["caBundle"]?.stringValue)
+      return String(decoding: try #require(Data(base64Encoded: text)), as: UTF8.self)
+    }
+    #expect(try bundle() == identity.authorities)
+    #expect(server.apiService?["spec"]?["insecureSkipTLSVerify"] == nil)
+    #expect(server.apiService?["spec"]?["service"]?["port"] == 443)
+    let count = server.order.count
+    try await keeper(server, identity, time, apiService: Self.apiService).look()
+    #expect(server.order.count == count, "what is right is left alone")
+    let later = ManualTimeSource(wall: time.wallNow + .seconds(6 * 365 * 86_400))
+    try await keeper(server, identity, later, apiService: Self.apiService).look()
+    let order = Array(server.order.dropFirst(count))
+    #expect(try #require(order.firstIndex(of: "apiservices")) < #require(order.firstIndex(of: "secret")))
+    #expect(try bundle() == identity.authorities)
+  }
+
+  @Test("Another program's APIService is left alone and told of, and certificates are renewed all the same")
+  func foreignAPIService() async throws {
+    let (server, time) = (Server(), ManualTimeSource())
+    let identity = ServingIdentity()
+    for registration in [Self.registration("keda"), nil] {
+      server.apiService = registration
+      let error = await #expect(throws: KubernetesError.self) {
+        try await keeper(server, identity, time, apiService: Self.apiService).look()
+      }
+      #expect(error?.message.contains(registration == nil ? "apply manifests/bridges" : "Service b/keda") == true)
+      #expect(server.apiService == registration)
+      #expect(identity.isReady)
+    }
+    let (authorities, writes) = (identity.authorities, server.writes)
+    let later = ManualTimeSource(wall: time.wallNow + .seconds(6 * 365 * 86_400))
+    await #expect(throws: KubernetesError.self) {
+      try await keeper(server, identity, later, apiService: Self.apiService).look()
+    }
+    #expect(server.writes == writes + 1)
+    #expect(identity.authorities != authorities)
   }
 }

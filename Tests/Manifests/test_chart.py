@@ -20,7 +20,7 @@ CHART = REPOSITORY / "Helm/swarmscale"
 HELM_LABELS = {"helm.sh/chart", "app.kubernetes.io/instance", "app.kubernetes.io/managed-by", "app.kubernetes.io/version"}
 
 #: Values within a group that only hold others.
-SUBGROUPS = {"leaderElection", "serviceMonitor", "podMonitor", "prometheusRule", "dashboard"}
+SUBGROUPS = {"externalMetrics", "keda", "leaderElection", "serviceMonitor", "podMonitor", "prometheusRule", "dashboard"}
 
 #: Values that are parts of Kubernetes objects: documented as a whole.
 KUBERNETES_OBJECTS = {"resources", "podSecurityContext", "securityContext"}
@@ -69,6 +69,23 @@ class RenderedChart(unittest.TestCase):
         self.assertEqual(set(chart), set(plain))
         for name, item in plain.items():
             self.assertEqual(chart[name], item, name)
+
+    def test_bridges_render_what_manifests_hold(self) -> None:
+        for folder, bridge in (("hpa", "externalMetrics"), ("keda", "keda")):
+            chart = {identity(item): normalised(item) for item in render({"bridges": {bridge: {"enabled": True}}})}
+            plain = {identity(item): normalised(item) for item in kustomize(f"manifests/bridges/{folder}")}
+            for name in [name for name in plain if name.split()[0] in ("Namespace", "CustomResourceDefinition")]:
+                del plain[name]
+            self.assertEqual(chart, plain, folder)
+        both = {"externalMetrics": {"enabled": True}, "keda": {"enabled": True, "tls": True}}
+        service = next(item for item in render({"bridges": both}) if identity(item).endswith("/swarmscale-bridges"))
+        self.assertEqual([port["name"] for port in service["spec"]["ports"]], ["ext-metrics", "keda"])
+        alone = render({"bridges": both, "watchNamespace": "fleet"})
+        self.assertFalse([item for item in alone if "bridges" in item["metadata"]["name"] or item["kind"] == "APIService"])
+        role = [item for item in render({"bridges": both, "coordinator": {"enabled": False}}) if identity(item) == f"Role {NAMESPACE}/swarmscale-bridges"]
+        self.assertEqual(role[0]["rules"], [{"apiGroups": [""], "resources": ["pods"], "verbs": ["patch"]}])
+        with self.assertRaisesRegex(helm.HelmRenderError, "leaderElection"):
+            render({"replicaCount": 1, "bridges": both, "controller": {"leaderElection": {"enabled": False}}})
 
     def test_custom_resource_definitions_are_the_same_files(self) -> None:
         names = sorted(file.name for file in (CHART / "crds").iterdir())

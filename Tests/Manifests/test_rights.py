@@ -13,6 +13,7 @@ from support import NAMESPACE, SERVICE_ACCOUNT, Cluster, kustomize, needs_cluste
 FLEET = "rights-test"
 RBAC = "/apis/rbac.authorization.k8s.io/v1"
 MERGE = "application/merge-patch+json"
+API_SERVICE = "/apis/apiregistration.k8s.io/v1/apiservices/v1beta1.external.metrics.k8s.io"
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,12 @@ def requests(cluster: Cluster) -> list[Request]:
             for kind in ("mutatingwebhookconfigurations", "validatingwebhookconfigurations")
             for verb, method, body in (("read", "GET", None), ("patch", "PATCH", {"webhooks": []}))
         ),
+        # CertificateKeeper.swift, FrontProxyAuthority.swift, LeaderLabel.swift
+        Request("read the APIService", "GET", API_SERVICE),
+        Request("patch the APIService", "PATCH", API_SERVICE, {"spec": {}}, MERGE),
+        Request("read whom API servers trust", "GET", "/api/v1/namespaces/kube-system/configmaps/extension-apiserver-authentication"),
+        Request("find the leader's pod of before", "GET", f"/api/v1/namespaces/{NAMESPACE}/pods?labelSelector=swarmscale.dev/leader%3D{SERVICE_ACCOUNT}"),
+        Request("label the leader's pod", "PATCH", f"/api/v1/namespaces/{NAMESPACE}/pods/none", {"metadata": {"labels": {}}}, MERGE),
         # FleetCoordinator.swift, TokenReviewAuthenticator.swift, FleetOrderCarrier.swift
         Request("list budgets", "GET", "/apis/swarmscale.dev/v1alpha1/apibudgets?limit=500"),
         Request("watch budgets", "GET", "/apis/swarmscale.dev/v1alpha1/apibudgets?watch=1"),
@@ -106,6 +113,11 @@ DANGEROUS = [
     ("patch", "admissionregistration.k8s.io", "mutatingwebhookconfigurations", "", "another", ""),
     ("create", "admissionregistration.k8s.io", "mutatingwebhookconfigurations", "", "", ""),
     ("delete", "admissionregistration.k8s.io", "mutatingwebhookconfigurations", "", "swarmscale-webhook", ""),
+    ("patch", "apiregistration.k8s.io", "apiservices", "", "v1beta1.metrics.k8s.io", ""),
+    ("update", "apiregistration.k8s.io", "apiservices", "", "v1beta1.external.metrics.k8s.io", ""),
+    ("create", "apiregistration.k8s.io", "apiservices", "", "", ""),
+    ("get", "", "configmaps", "", "another", "kube-system"),
+    ("update", "", "configmaps", "", "extension-apiserver-authentication", "kube-system"),
     ("update", "swarmscale.dev", "apibudgets", "", "", FLEET),
     ("create", "", "pods", "exec", "", FLEET),
     ("get", "", "pods", "log", "", FLEET),
@@ -144,7 +156,8 @@ class ControllerRights(unittest.TestCase):
     @classmethod
     def setUpClass(cls) -> None:
         cls.cluster = Cluster()
-        cls.cluster.install(kustomize("manifests/default"))
+        # The APIService stays the test node's, whose external metrics others of these tests read.
+        cls.cluster.install([item for item in kustomize("manifests/bridges/hpa") if item["kind"] != "APIService"])
         cls.cluster.send("POST", "/api/v1/namespaces", {"metadata": {"name": FLEET}})
         container = {"name": "main", "image": "none", "resources": {"requests": {"cpu": "1"}}}
         template = {"metadata": {"labels": {"app": "web"}}, "spec": {"containers": [container]}}
@@ -195,6 +208,7 @@ class ControllerRights(unittest.TestCase):
             f"{RBAC}/clusterroles/swarmscale-controller",
             f"{RBAC}/clusterroles/swarmscale-coordinator",
             f"{RBAC}/clusterroles/swarmscale-webhook",
+            f"{RBAC}/clusterroles/swarmscale-bridges",
             f"{RBAC}/namespaces/{NAMESPACE}/roles/swarmscale-controller-leader-election",
             f"{RBAC}/namespaces/{NAMESPACE}/roles/swarmscale-controller-certificates",
         ):

@@ -79,18 +79,23 @@ import Testing
       "KubernetesCore", "KubernetesRuntime", "Logging", "ScalingAPI", "ScalingController", "Synchronization",
       "WorkerEmbedding", "FoundationEssentials", "Foundation",
     ],
+    "MetricBridges": ["KubernetesCore"],
+    "ExternalScaler": [
+      "GRPCCore", "GRPCNIOTransportHTTP2", "KubernetesCore", "MetricBridges", "NIOCertificateReloading",
+      "ServiceLifecycle", "SwiftProtobuf",
+    ],
     "ControllerServer": [
       "Hummingbird", "HummingbirdTLS", "Logging", "NIOCertificateReloading", "NIOCore", "NIOSSL", "ServiceLifecycle",
       "StatusPage",
     ],
     "FleetCoordination": [
       "CoordinationProtocol", "Coordinator", "Crypto", "KubernetesCore", "KubernetesRuntime", "Logging",
-      "NIOCertificateReloading",
+      "MetricBridges", "NIOCertificateReloading",
       "Observability", "RateBudget", "ScalingAPI", "ScalingController", "ScalingDecision", "ScalingObservation",
     ],
     "ControllerCommand": [
-      "AdmissionWebhook", "FleetCertificates", "NIOCertificateReloading", "WorkerEmbedding", "CoordinationProtocol",
-      "Coordinator", "FleetCoordination",
+      "AdmissionWebhook", "ExternalScaler", "FleetCertificates", "MetricBridges", "NIOCertificateReloading",
+      "WorkerEmbedding", "CoordinationProtocol", "Coordinator", "FleetCoordination",
       "ArgumentParser", "ControllerServer", "KubernetesClient", "KubernetesConfiguration", "KubernetesCore",
       "KubernetesRuntime", "Logging", "Observability", "RateBudget", "ScalingAPI", "ScalingController",
       "ScalingDecision", "ServiceLifecycle", "StatusPage", "UnixSignals",

@@ -32,6 +32,20 @@
 {{- if and .Values.webhook.enabled (eq .Values.watchNamespace "") }}yes{{ end }}
 {{- end }}
 
+{{/* Not empty where external metrics are served: their APIService is the cluster's. */}}
+{{- define "swarmscale.bridgesHPA" -}}
+{{- if and .Values.bridges.externalMetrics.enabled (eq .Values.watchNamespace "") }}yes{{ end }}
+{{- end }}
+
+{{/* Not empty where KEDA's external scaler runs. */}}
+{{- define "swarmscale.bridgesKEDA" -}}
+{{- if and .Values.bridges.keda.enabled (eq .Values.watchNamespace "") }}yes{{ end }}
+{{- end }}
+
+{{- define "swarmscale.bridges" -}}
+{{ include "swarmscale.fullname" . }}-bridges
+{{- end }}
+
 {{- define "swarmscale.coordinator" -}}
 {{ include "swarmscale.fullname" . }}-coordinator
 {{- end }}
@@ -42,7 +56,7 @@
 
 {{/* The Secret of the controller's own certificates; empty: it has none. */}}
 {{- define "swarmscale.certificates" -}}
-{{- if or (and (include "swarmscale.coordinates" .) (not .Values.coordinator.certificateSecret)) (and (include "swarmscale.admits" .) (not .Values.webhook.certificateSecret)) }}
+{{- if or (include "swarmscale.bridgesHPA" .) (and .Values.bridges.keda.tls (include "swarmscale.bridgesKEDA" .)) (and (include "swarmscale.coordinates" .) (not .Values.coordinator.certificateSecret)) (and (include "swarmscale.admits" .) (not .Values.webhook.certificateSecret)) }}
 {{- include "swarmscale.fullname" . }}-certificates
 {{- end }}
 {{- end }}
@@ -152,6 +166,18 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- with .Values.watchNamespace }}
 - --namespace={{ . }}
+{{- end }}
+{{- if include "swarmscale.bridgesHPA" . }}
+- --external-metrics-listen={{ $c.listenHost }}:{{ .Values.bridges.externalMetrics.port }}
+{{- end }}
+{{- if include "swarmscale.bridgesKEDA" . }}
+- --keda-listen={{ $c.listenHost }}:{{ .Values.bridges.keda.port }}
+{{- if .Values.bridges.keda.tls }}
+- --keda-tls
+{{- end }}
+{{- end }}
+{{- if and (or (include "swarmscale.bridgesHPA" .) (include "swarmscale.bridgesKEDA" .)) (ne (include "swarmscale.bridges" .) "swarmscale-bridges") }}
+- --bridge-service={{ include "swarmscale.bridges" . }}
 {{- end }}
 {{- range $flag, $value := dict "sync-period" $c.syncPeriod "concurrent-syncs" $c.concurrentSyncs "tolerance" $c.tolerance "downscale-stabilization" $c.downscaleStabilization "cpu-initialization-period" $c.cpuInitializationPeriod "initial-readiness-delay" $c.initialReadinessDelay "log-format" $c.logFormat "log-level" $c.logLevel "lease-duration" $c.leaderElection.leaseDuration "renew-deadline" $c.leaderElection.renewDeadline "retry-period" $c.leaderElection.retryPeriod }}
 {{- if $value }}

@@ -52,6 +52,11 @@ package struct InformerLookup: ClusterLookup {
     autoscalers.count(indexedBy: "namespace/\(namespace)")
   }
 
+  /// The names of the autoscalers of a namespace, in no order.
+  package func autoscalerNames(inNamespace namespace: String) -> [String] {
+    autoscalers.objects(indexedBy: "namespace/\(namespace)").map(\.metadata.name)
+  }
+
   package func pods(inNamespace namespace: String, matching selector: Selector) -> [Pod] {
     let exact = selector.requirements.compactMap { requirement -> String? in
       guard requirement.operator == .equals, requirement.values.count == 1 else { return nil }
