@@ -271,6 +271,9 @@ public final class AgentPool: Sendable {
     return (result, core.withLock { core in (0..<count).map { _ in core.state.take(now: now) } })
   }
 
+  /// Whether a slot could be taken now.
+  package var hasRoom: Bool { core.withLock { $0.state.hasRoom } }
+
   /// Whether work is being fetched.
   package var isFetching: Bool { core.withLock { $0.state.isFetching } }
 

@@ -128,12 +128,14 @@ package final class TaskRelay: Sendable {
   /// Waits for a slot; false when there is none in time, or the worker drains.
   private func hasRoom(until deadline: BudgetTime) async throws -> Bool {
     if pool.isDraining { return false }
+    // Who doesn't wait is served when there is room now, however slow the machine is.
+    if pool.hasRoom { return true }
     let (pool, clock) = (pool, link.clock)
+    guard deadline > clock.now else { return false }
     return try await withThrowingTaskGroup(of: Bool.self) { group in
       group.addTask { try await pool.untilRoomOrDraining() }
       group.addTask {
-        // Who doesn't wait is served when there is room now.
-        try await clock.sleep(until: max(deadline, clock.now + .milliseconds(1)))
+        try await clock.sleep(until: deadline)
         return false
       }
       defer { group.cancelAll() }
