@@ -40,8 +40,10 @@ let package = Package(
     .package(url: "https://github.com/swiftlang/swift-subprocess", from: "1.0.2", traits: []),
   ],
   targets: [
+    .target(name: "JSON"),
+
     // MARK: Kubernetes, without I/O
-    .target(name: "KubernetesCore"),
+    .target(name: "KubernetesCore", dependencies: ["JSON"]),
     .target(
       name: "KubernetesProtobuf",
       dependencies: ["KubernetesCore", .product(name: "SwiftProtobuf", package: "swift-protobuf")],
@@ -102,6 +104,20 @@ let package = Package(
         .product(name: "NIOCertificateReloading", package: "swift-nio-extras"),
       ]),
 
+    // MARK: What engines keep (docs/coordination.md)
+    .target(name: "TaskQueue", dependencies: ["PriorityQueue"]),
+    .target(name: "CoordinationEngine", dependencies: ["TaskQueue"]),
+
+    // MARK: Messages between agents (docs/messages.md)
+    .systemLibrary(name: "CZstd", pkgConfig: "libzstd", providers: [.apt(["libzstd-dev"]), .brew(["zstd"])]),
+    .target(name: "MemoryPool"),
+    .target(name: "MessageFrames"),
+    // What scripts/train-dictionary writes.
+    .target(name: "CCompressionDictionaries", exclude: ["Dictionaries"]),
+    .target(
+      name: "PayloadCompression", dependencies: ["CCompressionDictionaries", "CZstd", "MemoryPool", "MessageFrames"]),
+    .target(name: "AgentMessages", dependencies: ["CoordinationEngine", "MessageFrames", "PriorityQueue"]),
+
     // MARK: A local Messages API, for tests and local mode
     .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"]), .brew(["zlib"])]),
     .target(name: "MockClaude"),
@@ -121,11 +137,61 @@ let package = Package(
         .product(name: "UnixSignals", package: "swift-service-lifecycle"),
       ]),
 
+    // MARK: What agents share (docs/coordination.md)
+    // The verbs as requests and answers, whoever carries them.
+    .target(name: "CoordinationAPI", dependencies: ["CoordinationEngine", "JSON", "TaskQueue"]),
+    // Drives the cores of CoordinationCore on any engine: membership, leader, tiers, shards.
+    .target(
+      name: "SwarmOrchestrator",
+      dependencies: [
+        "CoordinationCore", "CoordinationEngine", "TaskQueue", .product(name: "Logging", package: "swift-log"),
+      ]),
+    .target(
+      name: "NATSClient",
+      dependencies: [
+        .product(name: "Crypto", package: "swift-crypto"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+        .product(name: "NIOSSL", package: "swift-nio-ssl"),
+        .product(name: "NIOTLS", package: "swift-nio"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+      ]),
+    .target(
+      name: "JetStreamEngine",
+      dependencies: [
+        "CoordinationEngine", "MessageFrames", "NATSClient", "PayloadCompression", "TaskQueue",
+        .product(name: "Crypto", package: "swift-crypto"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "NIOCore", package: "swift-nio"),
+      ]),
+
+    // MARK: Agents of a pod (docs/agents.md)
+    .target(name: "CHeap"),
+    .target(name: "Observability", dependencies: ["CHeap", .product(name: "Logging", package: "swift-log")]),
+    .target(
+      name: "AgentRuntime",
+      dependencies: [
+        "CoordinationCore", "CoordinationEngine", "Observability", "PayloadCompression",
+        .product(name: "Crypto", package: "swift-crypto"),
+        .product(name: "Logging", package: "swift-log"),
+      ]),
+
+    // Steps, checkpoints and results that survive their worker.
+    .target(
+      name: "TaskRecovery",
+      dependencies: [
+        "CoordinationAPI", "CoordinationCore", "CoordinationEngine", "MessageFrames", "PayloadCompression", "TaskQueue",
+        .product(name: "NIOPosix", package: "swift-nio"),
+      ]),
+
     // MARK: The embedded library and the sidecar
     .target(
       name: "SwarmCoordination",
       dependencies: [
-        "CoordinationCore", "CoordinationProtocol", "RateBudget",
+        "AgentMessages", "AgentRuntime", "CoordinationAPI", "CoordinationCore", "CoordinationEngine",
+        "CoordinationProtocol", "JetStreamEngine", "JSON", "MessageFrames", "NATSClient", "PayloadCompression",
+        "RateBudget", "SwarmOrchestrator", "TaskQueue", "TaskRecovery",
         .product(name: "GRPCCore", package: "grpc-swift-2"),
         .product(name: "GRPCNIOTransportHTTP2", package: "grpc-swift-nio-transport"),
         .product(name: "Logging", package: "swift-log"),
@@ -139,7 +205,7 @@ let package = Package(
     .target(
       name: "SidecarServer",
       dependencies: [
-        "Observability", "RateBudget", "SwarmCoordination",
+        "CoordinationAPI", "Observability", "RateBudget", "SwarmCoordination",
         .product(name: "Logging", package: "swift-log"),
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "NIOHTTP1", package: "swift-nio"),
@@ -148,7 +214,7 @@ let package = Package(
     .target(
       name: "SidecarCommand",
       dependencies: [
-        "Observability", "RateBudget", "SidecarServer", "SwarmCoordination", "YAML",
+        "CoordinationAPI", "Observability", "RateBudget", "SidecarServer", "SwarmCoordination", "YAML",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "NIOCore", package: "swift-nio"),
@@ -158,8 +224,6 @@ let package = Package(
 
     // MARK: The controller
     .target(name: "MetricBridges", dependencies: ["KubernetesCore"]),
-    .target(name: "CHeap"),
-    .target(name: "Observability", dependencies: ["CHeap", .product(name: "Logging", package: "swift-log")]),
     .target(
       name: "ScalingController",
       dependencies: [
@@ -265,8 +329,6 @@ let package = Package(
       ]),
 
     // MARK: Tasks (docs/task-queue.md)
-    .target(name: "TaskQueue", dependencies: ["PriorityQueue"]),
-    .target(name: "CoordinationEngine", dependencies: ["TaskQueue"]),
     .target(
       name: "LocalEngine",
       dependencies: [
@@ -278,28 +340,10 @@ let package = Package(
         "CoordinationEngine", "LocalEngine", "TaskQueue", .product(name: "GRDB", package: "GRDB.swift"),
       ]),
     .target(
-      name: "NATSClient",
-      dependencies: [
-        .product(name: "Crypto", package: "swift-crypto"),
-        .product(name: "Logging", package: "swift-log"),
-        .product(name: "NIOCore", package: "swift-nio"),
-        .product(name: "NIOPosix", package: "swift-nio"),
-        .product(name: "NIOSSL", package: "swift-nio-ssl"),
-        .product(name: "NIOTLS", package: "swift-nio"),
-        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
-      ]),
-    .target(
-      name: "JetStreamEngine",
-      dependencies: [
-        "CoordinationEngine", "NATSClient", "TaskQueue",
-        .product(name: "Crypto", package: "swift-crypto"),
-        .product(name: "Logging", package: "swift-log"),
-        .product(name: "NIOCore", package: "swift-nio"),
-      ]),
-    .target(
       name: "TaskQueueServer",
       dependencies: [
-        "CoordinationEngine", "KubernetesCore", "LocalEngine", "TaskQueue",
+        "CoordinationAPI", "CoordinationEngine", "KubernetesCore", "LocalEngine", "TaskQueue",
+        .product(name: "HTTPTypes", package: "swift-http-types"),
         .product(name: "Hummingbird", package: "hummingbird"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "NIOCore", package: "swift-nio"),
@@ -308,8 +352,8 @@ let package = Package(
     .target(
       name: "TaskCommands",
       dependencies: [
-        "CoordinationEngine", "KubernetesClient", "KubernetesCore", "LocalEngine", "SQLiteEngine", "TaskQueue",
-        "TaskQueueServer",
+        "CoordinationAPI", "CoordinationEngine", "JetStreamEngine", "KubernetesClient", "KubernetesCore", "LocalEngine",
+        "NATSClient", "SQLiteEngine", "SwarmOrchestrator", "TaskQueue", "TaskQueueServer",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
@@ -343,7 +387,7 @@ let package = Package(
     .executableTarget(
       name: "swarmscale",
       dependencies: [
-        "ControllerCommand", "LocalMode", "TaskCommands", "UserCommands",
+        "ControllerCommand", "LocalMode", "Observability", "TaskCommands", "UserCommands",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
       ]),
     .executableTarget(
@@ -386,6 +430,9 @@ let package = Package(
       ],
       path: "examples/local-worker"),
 
+    // A fleet and an API in virtual time, for RateBudget's tests and for what the benchmarks say of budgets.
+    .target(name: "BudgetSimulation", dependencies: ["RateBudget"], path: "Tests/BudgetSimulation"),
+
     // MARK: Benchmarks (Benchmarks/README.md)
     .executableTarget(
       name: "SwarmscaleBenchmarks",
@@ -403,6 +450,18 @@ let package = Package(
         .product(name: "GRPCNIOTransportHTTP2", package: "grpc-swift-nio-transport"),
       ],
       path: "Benchmarks/Sources/CoordinatorBenchmarks"),
+    .executableTarget(
+      name: "CoordinationBenchmarks",
+      dependencies: [
+        "AgentMessages", "AgentRuntime", "BudgetSimulation", "CoordinationCore", "CoordinationEngine", "HPAReference",
+        "JetStreamEngine", "KubernetesCore", "LocalEngine", "MemoryPool", "MessageFrames", "NATSClient",
+        "NATSTestSupport", "Observability", "PayloadCompression", "ScalingDecision", "SQLiteEngine",
+        "SwarmOrchestrator", "TaskQueue", "TaskRecovery",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "NIOCore", package: "swift-nio"),
+      ],
+      path: "Benchmarks/Sources/CoordinationBenchmarks"),
     .executableTarget(
       name: "SidecarBenchmarks",
       dependencies: [
@@ -470,7 +529,8 @@ let package = Package(
       name: "ControllerCommandTests",
       dependencies: [
         "ControllerCommand", "KubernetesCore", "KubernetesRuntime", "MetricBridges", "ScalingAPI", "ScalingController",
-        "ScalingDecision", "TestSupport", .product(name: "Logging", package: "swift-log"),
+        "ScalingDecision", "TestSupport", .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Logging", package: "swift-log"),
       ]),
     .testTarget(name: "MetricBridgesTests", dependencies: ["KubernetesCore", "MetricBridges"]),
     .testTarget(
@@ -547,18 +607,42 @@ let package = Package(
     .executableTarget(
       name: "jetstream-testbed", dependencies: ["CoordinationEngine", "JetStreamEngine", "NATSClient", "TaskQueue"],
       path: "Tests/JetStreamTestbed"),
+    .executableTarget(
+      name: "chaos-testbed",
+      dependencies: [
+        "CoordinationEngine", "JetStreamEngine", "NATSClient", "TaskQueue",
+        .product(name: "NIOCore", package: "swift-nio"),
+        .product(name: "NIOHTTP1", package: "swift-nio"),
+        .product(name: "NIOPosix", package: "swift-nio"),
+        .product(name: "UnixSignals", package: "swift-service-lifecycle"),
+      ],
+      path: "Tests/Chaos/Testbed"),
     .testTarget(
       name: "JetStreamEngineTests",
       dependencies: [
-        "CoordinationEngine", "EngineConformance", "JetStreamEngine", "NATSClient", "NATSTestSupport", "TaskQueue",
+        "CoordinationEngine", "EngineConformance", "JetStreamEngine", "MessageFrames", "NATSClient", "NATSTestSupport",
+        "PayloadCompression", "TaskQueue",
         "jetstream-testbed",
         .product(name: "NIOCore", package: "swift-nio"),
+      ]),
+    .executableTarget(
+      name: "orchestrator-testbed",
+      dependencies: [
+        "CoordinationEngine", "JetStreamEngine", "NATSClient", "SwarmOrchestrator", "TaskQueue",
+        .product(name: "Logging", package: "swift-log"),
+      ],
+      path: "Tests/OrchestratorTestbed"),
+    .testTarget(
+      name: "SwarmOrchestratorTests",
+      dependencies: [
+        "CoordinationCore", "CoordinationEngine", "JetStreamEngine", "LocalEngine", "NATSClient", "NATSTestSupport",
+        "SwarmOrchestrator", "TaskQueue", "orchestrator-testbed", .product(name: "Logging", package: "swift-log"),
       ]),
     .testTarget(
       name: "SQLiteEngineTests",
       dependencies: [
-        "CoordinationEngine", "EngineConformance", "LocalEngine", "SQLiteEngine", "TaskQueue", "engine-testbed",
-        .product(name: "GRDB", package: "GRDB.swift"),
+        "CoordinationEngine", "EngineConformance", "LocalEngine", "SQLiteEngine", "TaskQueue", "TestSupport",
+        "engine-testbed", .product(name: "GRDB", package: "GRDB.swift"),
       ]),
     .executableTarget(
       name: "engine-testbed", dependencies: ["CoordinationEngine", "LocalEngine", "SQLiteEngine", "TaskQueue"],
@@ -575,10 +659,35 @@ let package = Package(
     .testTarget(
       name: "TaskClientTests",
       dependencies: [
-        "KubernetesCore", "KubernetesRuntime", "Observability", "RateBudget", "SidecarServer", "SwarmCoordination",
-        "LocalEngine", "TaskQueue", "TaskQueueServer",
+        "CoordinationAPI", "CoordinationCore", "CoordinationEngine", "JetStreamEngine", "KubernetesCore",
+        "KubernetesRuntime", "NATSClient", "NATSTestSupport",
+        "Observability", "RateBudget", "SidecarServer", "SwarmCoordination", "LocalEngine", "TaskCommands", "TaskQueue",
+        "TaskQueueServer", "example-local-worker", "swarmscale-sidecar",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "NIOHTTP1", package: "swift-nio"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
+      ]),
+    .executableTarget(
+      name: "recovery-testbed",
+      dependencies: [
+        "CoordinationEngine", "JetStreamEngine", "NATSClient", "PayloadCompression", "SQLiteEngine", "TaskQueue",
+        "TaskRecovery",
+      ],
+      path: "Tests/RecoveryTestbed"),
+    .testTarget(
+      name: "TaskRecoveryTests",
+      dependencies: [
+        "CoordinationCore", "CoordinationEngine", "LocalEngine", "NATSTestSupport", "PayloadCompression", "TaskQueue",
+        "TaskRecovery", "TestSupport", "recovery-testbed",
+      ]),
+    .testTarget(
+      name: "RemoteEngineTests",
+      dependencies: [
+        "CoordinationAPI", "CoordinationEngine", "EngineConformance", "JSON", "LocalEngine", "SwarmCoordination",
+        "TaskQueue", "TaskQueueServer",
+        .product(name: "Logging", package: "swift-log"),
+        .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
       ]),
     .testTarget(name: "WorkloadTraceTests", dependencies: ["WorkloadTrace"]),
@@ -613,7 +722,25 @@ let package = Package(
       dependencies: [
         "AdmissionWebhook", "KubernetesCore", "KubernetesRuntime", "ScalingAPI", "ScalingController", "WorkerEmbedding",
       ]),
-    .testTarget(name: "RateBudgetTests", dependencies: ["RateBudget"]),
+    .testTarget(name: "RateBudgetTests", dependencies: ["BudgetSimulation", "RateBudget"]),
+    .testTarget(name: "MemoryPoolTests", dependencies: ["MemoryPool"]),
+    .testTarget(name: "MessageFramesTests", dependencies: ["MessageFrames"]),
+    .testTarget(
+      name: "PayloadCompressionTests",
+      dependencies: ["CCompressionDictionaries", "MemoryPool", "MessageFrames", "PayloadCompression"]),
+    .testTarget(
+      name: "AgentMessagesTests",
+      dependencies: [
+        "AgentMessages", "CoordinationEngine", "JetStreamEngine", "LocalEngine", "MessageFrames", "NATSClient",
+        "NATSTestSupport", "PayloadCompression", "TaskQueue",
+      ]),
+    .testTarget(
+      name: "AgentRuntimeTests",
+      dependencies: [
+        "AgentRuntime", "CoordinationCore", "CoordinationEngine", "EngineConformance", "JetStreamEngine", "LocalEngine",
+        "NATSClient", "NATSTestSupport", "Observability", "PayloadCompression",
+        .product(name: "Logging", package: "swift-log"),
+      ]),
     .testTarget(
       name: "CoordinatorTests",
       dependencies: [
@@ -633,7 +760,9 @@ let package = Package(
     .testTarget(
       name: "SwarmCoordinationTests",
       dependencies: [
-        "CoordinationProtocol", "RateBudget", "SwarmCoordination",
+        "AgentMessages", "AgentRuntime", "CoordinationCore", "CoordinationEngine", "CoordinationProtocol",
+        "LocalEngine", "PayloadCompression", "RateBudget", "SwarmCoordination",
+        .product(name: "Logging", package: "swift-log"),
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "NIOHTTP1", package: "swift-nio"),
         .product(name: "NIOPosix", package: "swift-nio"),
@@ -653,13 +782,16 @@ let package = Package(
     .testTarget(
       name: "SwarmTests",
       dependencies: [
-        "CoordinationProtocol", "Coordinator", "MockClaude", "MockClaudeServer", "Observability", "RateBudget",
+        "CoordinationEngine", "CoordinationProtocol", "Coordinator", "FleetCoordination", "JetStreamEngine",
+        "KubernetesCore", "MockClaude", "MockClaudeServer", "NATSTestSupport", "Observability", "RateBudget",
+        "LocalEngine", "SQLiteEngine", "ScalingDecision", "ScalingObservation", "TaskQueue", "TaskQueueServer",
         "SidecarCommand", "SidecarServer", "SwarmCoordination", "TestSupport", "example-worker", "swarmscale-sidecar",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "AsyncHTTPClient", package: "async-http-client"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "NIOHTTP1", package: "swift-nio"),
+        .product(name: "ServiceLifecycle", package: "swift-service-lifecycle"),
       ]),
     .testTarget(
       name: "DrainTests",
@@ -682,7 +814,7 @@ let package = Package(
   ]
 )
 
-let cTargets = ["CCurlShim", "CHeap", "CProcessSpawn", "swarmscale-shim"]
+let cTargets = ["CCompressionDictionaries", "CCurlShim", "CHeap", "CProcessSpawn", "swarmscale-shim"]
 for target in package.targets where target.type != .system && !cTargets.contains(target.name) {
   var settings = target.swiftSettings ?? []
   settings += [

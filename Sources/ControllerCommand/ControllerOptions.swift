@@ -84,6 +84,14 @@ package struct ControllerOptions: ParsableArguments {
   @Option(help: ArgumentHelp("Further name or address in the controller's own certificate.", valueName: "name"))
   package var certificateName: [String] = []
 
+  @Option(
+    help: ArgumentHelp(
+      "Folder with tls.crt, tls.key and ca.crt, followed when they change, in place of certificates of its own.",
+      discussion:
+        "A Secret of cert-manager, mounted, is such a folder. Who made the files gives API servers their authorities, too.",
+      valueName: "folder"))
+  package var certificateFolder: String?
+
   @Option(help: ArgumentHelp("Image of the sidecar that the webhook embeds.", valueName: "image"))
   package var sidecarImage = EmbeddingSettings.defaultImage
 
@@ -192,6 +200,16 @@ package struct ControllerOptions: ParsableArguments {
       throw ValidationError(
         "--webhook-certificate and --webhook-key are for --webhook-listen HOST:PORT, which is missing.")
     }
+    guard certificateFolder == nil || usesOwnCertificate else {
+      throw ValidationError(
+        "--certificate-folder is for --webhook-listen, --coordinator-listen (beyond loopback), --external-metrics-listen or "
+          + "--keda-tls; none of them asks for a certificate.")
+    }
+    guard certificateFolder == nil || certificateName.isEmpty else {
+      throw ValidationError(
+        "--certificate-name is for certificates that the controller makes; those of --certificate-folder have their names."
+      )
+    }
     guard !kedaTls || kedaListen != nil else {
       throw ValidationError("--keda-tls is for --keda-listen HOST:PORT, which is missing.")
     }
@@ -232,7 +250,10 @@ extension ControllerOptions {
   }
 
   /// Whether the controller keeps certificates of its own.
-  var keepsCertificates: Bool {
+  package var keepsCertificates: Bool { certificateFolder == nil && usesOwnCertificate }
+
+  /// Whether any server shows the controller's certificate, be it one that it makes or that of `--certificate-folder`.
+  private var usesOwnCertificate: Bool {
     coordinatorUsesOwnCertificate || (webhookListen != nil && webhookCertificate == nil) || externalMetricsListen != nil
       || kedaTls
   }

@@ -1,6 +1,7 @@
 import Coordinator
 import FleetCoordination
 import KubernetesCore
+import Observability
 import RateBudget
 import ScalingAPI
 import ScalingController

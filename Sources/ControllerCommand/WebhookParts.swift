@@ -88,6 +88,12 @@ struct WebhookParts {
             }),
           client: client, identity: ownIdentity, time: time, logger: logger))
     }
+    if let folder = options.certificateFolder {
+      services.append(
+        CertificateFiles(
+          chain: "\(folder)/tls.crt", key: "\(folder)/tls.key", authorities: "\(folder)/ca.crt", identity: ownIdentity,
+          time: time, logger: logger))
+    }
     guard let listen = options.webhookListen else { return services }
     if let chain = options.webhookCertificate, let key = options.webhookKey {
       services.append(
@@ -153,7 +159,8 @@ struct WebhookParts {
         settings.authority = authority ?? (isOwn ? identity.authorities : nil)
         return settings
       }, server: { version.current }, autoscaler: { controller.autoscaler(scaling: $0) }, namespace: options.namespace,
-      excludedNamespaces: ["kube-system", namespace])
+      // Who serves one namespace alone may run in it; its own pods are told apart by a label then.
+      excludedNamespaces: options.namespace == namespace ? ["kube-system"] : ["kube-system", namespace])
   }
 }
 

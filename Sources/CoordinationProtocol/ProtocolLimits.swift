@@ -16,6 +16,8 @@ package enum ProtocolLimits {
   package static let patterns = 64
   /// How many entries of one kind a frame may have; more go into the next frame.
   package static let entries = 1_024
+  /// Queues that a worker tells of.
+  package static let queues = 16
   /// How many unsettled grants a hello may bring for all groups together.
   package static let outstanding = 2_048
   /// The longest duration, in milliseconds: a week.

@@ -31,7 +31,8 @@ struct EngineLink: Sendable {
     self.client = client
     self.configuration = configuration
     // A lost answer is noticed well within the patience, so that there is time to ask again.
-    jetStream = JetStream(client, timeout: min(.seconds(5), configuration.patience))
+    jetStream = JetStream(
+      client, domain: configuration.domain, timeout: min(.seconds(5), configuration.patience))
     layout = Layout(prefix: configuration.prefix)
     shared = Shared()
   }

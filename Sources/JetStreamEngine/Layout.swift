@@ -8,6 +8,8 @@ package struct JetStreamEngineConfiguration: Sendable {
   package var client: NATSConfiguration
   /// Tells engines that share servers apart: letters and digits.
   package var prefix = "sw"
+  /// The JetStream domain whose streams are used, such as that of a hub to which this client's server is a leaf; nil: that of the server itself.
+  package var domain: String?
   /// Copies of everything: 3 survive the loss of a server with its disk.
   package var replicas = 1
   /// In files, or in the server's memory.

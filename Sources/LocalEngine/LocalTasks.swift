@@ -168,7 +168,7 @@ struct LocalTasks: TaskEngine {
   }
 
   /// As the engine's, with an engine that can't write in the words of queues.
-  private func perform<Answer: Sendable>(
+  func perform<Answer: Sendable>(
     _ queues: Set<String> = [], _ body: (inout EngineCore, Duration) throws -> Answer
   ) async throws -> Answer {
     do {

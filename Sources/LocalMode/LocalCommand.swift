@@ -1,4 +1,5 @@
 package import ArgumentParser
+import CoordinationEngine
 import KubernetesClient
 import KubernetesConfiguration
 import KubernetesCore
@@ -132,7 +133,7 @@ package struct LocalCommand: AsyncParsableCommand {
       logger: logger
     ) { continuation.yield($0) }
     let (taskPorts, portContinuation) = AsyncStream.makeStream(of: Int.self)
-    let tasks = TaskQueueServer(engine: engine.tasks, logger: logger) { portContinuation.yield($0) }
+    let tasks = TaskQueueServer(engine: engine, logger: logger) { portContinuation.yield($0) }
     let fleet = LocalFleet(
       pods: pods, objects: objects, filesFolder: files.first.map(Self.folder), endpoints: endpoints, sources: sources,
       node: try node(in: folder),

@@ -106,7 +106,7 @@ final class SQLiteWriter: Sendable {
   private static func steps(of record: TaskRecord) -> [(any DatabaseValueConvertible)?] {
     let (state, until, word, result): (Int, Duration?, String?, [UInt8]?) =
       switch record.state {
-      case .ready: (0, nil, nil, nil)
+      case .ready: (0, nil, record.lateWorker, nil)
       case .delayed(let until): (1, until, nil, nil)
       case .leased(let worker, let until): (2, until, worker, nil)
       case .done(let result): (3, nil, nil, result)
@@ -264,6 +264,7 @@ final class SQLiteWriter: Sendable {
       CheckpointHead(step: UInt64(bitPattern: $0), reference: row.bytes("checkpoint") ?? [])
     }
     record.finished = row.duration("finished")
+    if case .ready = state { record.lateWorker = row["word"] }
     return record
   }
 

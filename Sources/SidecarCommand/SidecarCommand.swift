@@ -1,4 +1,5 @@
 package import ArgumentParser
+import CoordinationAPI
 import Logging
 import NIOCore
 import NIOPosix
@@ -38,7 +39,8 @@ package struct SidecarCommand: AsyncParsableCommand {
         curl -X POST 'http://127.0.0.1:8787/v1/drain?timeout=60'
 
       docs/sidecar.md says more.
-      """)
+      """,
+    version: swarmscaleVersion)
 
   @Option(help: ArgumentHelp("APIBudget objects, as they are applied to a cluster.", valueName: "file"))
   package var budget: String?
@@ -99,7 +101,10 @@ package struct SidecarCommand: AsyncParsableCommand {
 
   @Option(
     help: ArgumentHelp(
-      "The queue of tasks behind /v1/tasks (default: $SWARMSCALE_TASKS; without it there is none).", valueName: "url"))
+      """
+      The queue of tasks behind /v1/tasks: http://host:port of its server, or nats://host:port (default: $SWARMSCALE_TASKS; \
+      without it there is none).
+      """, valueName: "url"))
   package var tasks: String?
 
   @Option(help: ArgumentHelp("Address to listen on; port 0 takes a free one.", valueName: "host:port"))
@@ -151,11 +156,13 @@ package struct SidecarCommand: AsyncParsableCommand {
     let signals = await UnixSignalsSequence(trapping: .sigterm, .sigint)
     let pool = AgentPool(slots: environment.slots ?? 0, clock: clock)
     let membership = try membership(environment, pool, clock, logger)
+    let shared = try engine(environment, pool, clock, logger)
     let metrics = SidecarMetrics(
       budgets: { membership.reports() },
       coordinator: {
         membership.link.map { SidecarMetrics.Coordinator(isConnected: $0.isConnected, counts: $0.counts) }
-      })
+      },
+      fleet: { shared?.fleetMetrics ?? "" })
     let client = UpstreamClient(environment.upstream)
     let gateway = ClaudeGateway(
       configuration: .init(fleet: membership.fleet, client: membership.client, hold: .seconds(hold)),
@@ -165,30 +172,31 @@ package struct SidecarCommand: AsyncParsableCommand {
         SidecarLog.write(event, to: logger)
       }, onActivity: { pool.noteActivity() })
     pool.follow { gateway.activity }
-    let relay = environment.tasks.map { address in
+    let relay = shared.map { shared in
       TaskRelay(
-        link: TaskQueueLink(address, clock: clock), pool: pool,
-        worker: environment.pod.isEmpty ? ProcessFacts.hostName() : environment.pod)
+        link: shared.tasks, pool: pool, worker: environment.pod.isEmpty ? ProcessFacts.hostName() : environment.pod)
     }
     do {
       let (host, port) = try address()
       var configuration = SidecarServer.Configuration(host: host, port: port)
       configuration.kubelet = try kubeletAddress()
       configuration.tasks = relay
+      configuration.engine = shared.map { EngineAPI($0.engine) }
       let server = try await SidecarServer(
         configuration: configuration, gateway: gateway, pool: pool, clock: clock, metrics: metrics,
         logger: logger)
       try announce(server, environment, logger)
       ProcessMemory.releaseStartPages()
-      try await membership.run { try await serve(server, signals, clock, logger) }
+      try await membership.run {
+        guard let shared else { return try await serve(server, signals, clock, logger) }
+        try await shared.run { try await serve(server, signals, clock, logger) }
+      }
     } catch {
       await client.shutDown()
-      await relay?.shutDown()
       logger.error("the sidecar ends", metadata: [LogKey.error: "\(error)", LogKey.address: "\(listen)"])
       throw ExitCode(69)
     }
     await client.shutDown()
-    await relay?.shutDown()
     logger.info("ended")
   }
 
@@ -256,6 +264,21 @@ package struct SidecarCommand: AsyncParsableCommand {
           + "drop \(drop) to govern this machine alone")
     }
     return environment
+  }
+
+  private func engine(
+    _ environment: SwarmEnvironment, _ pool: AgentPool, _ clock: any CoordinationClock, _ logger: Logger
+  ) throws -> SwarmEngine? {
+    do throws(SwarmConfigurationError) {
+      guard let address = environment.tasks else { return nil }
+      let pod = environment.pod.isEmpty ? ProcessFacts.hostName() : environment.pod
+      return try SwarmEngine(
+        address, reading: ProcessFacts.variable, file: ProcessFacts.token, pod: .init(pod, pool), clock: clock,
+        logger: logger)
+    } catch {
+      logger.error("a setting is wrong", metadata: [LogKey.error: "\(error)"])
+      throw ExitCode(78)
+    }
   }
 
   private func membership(

@@ -1,7 +1,9 @@
+import CoordinationAPI
 import Logging
 import NIOCore
 import NIOHTTP1
 import Observability
+import RateBudget
 import SwarmCoordination
 
 /// One request and its answer.
@@ -21,6 +23,10 @@ struct Exchange {
             + #"\#(limit) bytes"}}"#),
         closing: true)
       return false
+    }
+    if EngineAPI.serves(request.path) {
+      try await send(try await server.shared(request))
+      return !isLast
     }
     if let local = try await server.local(request) {
       do {
@@ -55,15 +61,45 @@ struct Exchange {
   }
 
   private func send(_ answer: LocalAnswer, closing: Bool) async throws {
-    let writer = ResponseWriter(channel: channel, clock: server.clock, isEventStream: false)
-    var headers = HTTPHeaders([
-      ("content-type", answer.type), ("content-length", String(answer.text.utf8.count)),
-    ])
+    var headers = HTTPHeaders([("content-type", answer.type)])
     if let seconds = answer.retryAfter { headers.add(name: "retry-after", value: String(seconds)) }
+    try await send(answer.status, headers, Array(answer.text.utf8), closing: closing)
+  }
+
+  // MARK: What agents share
+
+  private func send(_ answer: EngineAPI.Answer) async throws {
+    switch answer {
+    case .json(let answer):
+      var headers = HTTPHeaders([("content-type", "application/json")])
+      if let seconds = answer.retryAfter { headers.add(name: "retry-after", value: String(seconds)) }
+      if !answer.allow.isEmpty { headers.add(name: "allow", value: answer.allow.joined(separator: ", ")) }
+      try await send(.init(statusCode: answer.status), headers, answer.body, closing: isLast)
+    case .bytes(let bytes):
+      try await send(.ok, HTTPHeaders([("content-type", "application/octet-stream")]), bytes, closing: isLast)
+    case .events(let events):
+      let writer = ResponseWriter(channel: channel, clock: server.clock, isEventStream: false)
+      var headers = HTTPHeaders([("content-type", "text/event-stream"), ("cache-control", "no-store")])
+      if isLast || !speaksChunks { headers.add(name: "connection", value: "close") }
+      writer.write(HTTPResponseHead(version: request.head.version, status: .ok, headers: headers))
+      let clock = server.clock
+      try await events.send(sleep: { try await clock.sleep(until: clock.now + $0) }) {
+        try await writer.write(ByteBuffer(bytes: $0), flushing: true)
+      }
+      try await writer.end()
+    }
+  }
+
+  private func send(
+    _ status: HTTPResponseStatus, _ headers: HTTPHeaders, _ body: [UInt8], closing: Bool
+  ) async throws {
+    var headers = headers
+    headers.add(name: "content-length", value: String(body.count))
     if closing { headers.add(name: "connection", value: "close") }
-    writer.write(HTTPResponseHead(version: request.head.version, status: answer.status, headers: headers))
-    let hasBody = request.head.method != .HEAD && !answer.text.isEmpty
-    try await writer.end(hasBody ? ByteBuffer(string: answer.text) : nil)
+    let writer = ResponseWriter(channel: channel, clock: server.clock, isEventStream: false)
+    writer.write(HTTPResponseHead(version: request.head.version, status: status, headers: headers))
+    let hasBody = request.head.method != .HEAD && !body.isEmpty
+    try await writer.end(hasBody ? ByteBuffer(bytes: body) : nil)
   }
 
   // MARK: To the API

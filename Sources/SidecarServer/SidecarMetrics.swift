@@ -12,6 +12,7 @@ package final class SidecarMetrics: Sendable {
   private let registry: MetricsRegistry
   private let budgets: @Sendable () -> [(key: GroupKey, report: GroupReport)]
   private let coordinator: @Sendable () -> Coordinator?
+  private let fleet: @Sendable () -> String
   private let labels = Mutex<Set<String>>([])
   private let noted = Mutex(LinkCounts())
 
@@ -30,14 +31,15 @@ package final class SidecarMetrics: Sendable {
   }
 
   /// Makes the metrics; `budgets` tells the state of the budgets at each scrape, `coordinator` that of the link, nil where
-  /// there is none.
+  /// there is none, `fleet` how the fleet stands that shares an engine, as text.
   package init(
     budgets: @escaping @Sendable () -> [(key: GroupKey, report: GroupReport)] = { [] },
-    coordinator: @escaping @Sendable () -> Coordinator? = { nil }
+    coordinator: @escaping @Sendable () -> Coordinator? = { nil }, fleet: @escaping @Sendable () -> String = { "" }
   ) {
     registry = MetricsRegistry(Self.families)
     self.budgets = budgets
     self.coordinator = coordinator
+    self.fleet = fleet
   }
 
   /// Everything that is exported.
@@ -159,6 +161,6 @@ package final class SidecarMetrics: Sendable {
       }
       registry.set(Self.prefix + "budget_pressure_ratio", to: Double(report.pressurePPM) / 1_000_000, [budget])
     }
-    return registry.render()
+    return registry.render() + fleet()
   }
 }

@@ -1,3 +1,4 @@
+import CoordinationAPI
 import NIOCore
 import NIOHTTP1
 import RateBudget
@@ -43,6 +44,24 @@ extension SidecarServer {
     case let path where path == "/v1/tasks" || path.hasPrefix("/v1/tasks/"): try await task(request)
     default: nil
     }
+  }
+
+  // MARK: What agents share
+
+  /// Answers what the engine's API serves beside tasks.
+  func shared(_ request: ReceivedRequest) async throws -> EngineAPI.Answer {
+    guard let engine = configuration.engine else {
+      return .json(
+        TaskAPI.Answer(
+          TaskAPIError(503, "no_engine", "there is no engine: set SWARMSCALE_TASKS of the sidecar to its URL")))
+    }
+    let headers = request.head.headers
+    if let error = EngineAPI.refusal(host: headers.first(name: "host") ?? "") { return .json(TaskAPI.Answer(error)) }
+    return try await engine.respond(
+      to: EngineAPI.Request(
+        request.head.method.rawValue, request.head.uri, contentType: headers.first(name: "content-type") ?? "",
+        lastEventID: headers.first(name: "last-event-id"),
+        body: request.body.map { Array($0.readableBytesView) } ?? []))
   }
 
   // MARK: Tasks

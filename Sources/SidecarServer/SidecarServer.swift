@@ -1,3 +1,4 @@
+package import CoordinationAPI
 package import Logging
 import NIOCore
 import NIOHTTP1
@@ -28,6 +29,8 @@ package final class SidecarServer: Sendable {
     package var kubelet: (host: String, port: Int)?
     /// The queue of tasks behind `/v1/tasks`; nil: there is none.
     package var tasks: TaskRelay?
+    /// The engine behind `/v1/state`, `/v1/blobs`, `/v1/counters`, `/v1/schedules` and `/v1/agent-messages`; nil: there is none.
+    package var engine: EngineAPI?
 
     /// Makes a configuration; without arguments that of the design.
     package init(
@@ -144,6 +147,8 @@ package final class SidecarServer: Sendable {
   /// Takes no new connections, closes idle ones, and lets what is being answered finish: `run` then returns.
   package func stop() {
     pool.close()
+    // Streams of events would go on for ever.
+    configuration.engine?.endStreams()
     listener.channel.close(mode: .all, promise: nil)
     kubeletListener?.channel.close(mode: .all, promise: nil)
     connections.stop()

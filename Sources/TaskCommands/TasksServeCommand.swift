@@ -1,4 +1,5 @@
 import ArgumentParser
+import CoordinationEngine
 import Foundation
 import LocalEngine
 import Logging
@@ -27,7 +28,7 @@ struct TasksServeCommand: AsyncParsableCommand {
     let logger = Logger(label: "swarmscale-tasks") { _ in SwiftLogNoOpLogHandler() }
     let engine = try await self.engine.open()
     let summary = self.engine.summary
-    let server = TaskQueueServer(engine: engine.tasks, port: port, logger: logger) { port in
+    let server = TaskQueueServer(engine: engine, port: port, logger: logger) { port in
       // Written at once: whoever starts this waits for the line.
       FileHandle.standardOutput.write(Data("task queue: http://127.0.0.1:\(port)/v1/tasks, \(summary)\n".utf8))
     }

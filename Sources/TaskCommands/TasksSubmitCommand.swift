@@ -40,9 +40,16 @@ struct TasksSubmitCommand: AsyncParsableCommand {
   @Option(help: "For whom, such as a tenant: those of a lane share the workers evenly.")
   var fairnessKey: String?
 
+  @Option(
+    help: ArgumentHelp(
+      "How long to wait while the queue takes no more: it is full, or the lane's backlog is too old.",
+      valueName: "seconds"))
+  var patience = 600
+
   @OptionGroup var server: TaskServerOptions
 
   func validate() throws {
+    guard patience >= 0 else { throw ValidationError("--patience \(patience): 0 or more seconds") }
     guard lines == (payload == nil) else {
       throw ValidationError("name one payload, or say --lines and give payloads on standard input")
     }
@@ -53,7 +60,11 @@ struct TasksSubmitCommand: AsyncParsableCommand {
       let input = payload == "-" || lines ? FileHandle.standardInput.readDataToEndOfFile() : Data((payload ?? "").utf8)
       for batch in try batches(Array(input)) {
         let answer = try await client.ask(
-          .post, "/v1/tasks", ["queue": .string(queue), "tasks": .array(batch)])
+          .post, "/v1/tasks", ["queue": .string(queue), "tasks": .array(batch)], patience: .seconds(patience)
+        ) { message, pause in
+          let words = "swarmscale tasks: \(message); trying again in \(pause.components.seconds) s\n"
+          FileHandle.standardError.write(Data(words.utf8))
+        }
         for task in answer["tasks"]?.arrayValue ?? [] {
           print((task["id"]?.stringValue ?? "") + (task["duplicate"] == true ? " (known)" : ""))
         }

@@ -5,15 +5,22 @@ import PriorityQueue
 /// Each key pays for what it gets by the tasks' cost, and the key comes next whose next task is paid first: deficit round robin without rounds
 /// (self-clocked fair queueing), so that a key whose tasks are dear doesn't make the others wait for a whole quantum. A key that comes
 /// anew begins where the one stands that was served last: neither does it make up for lost time, nor do ever new keys keep an old one waiting.
-struct FairLane: Sendable {
+package struct FairLane: Sendable {
   /// A waiting task.
-  struct Waiting: Comparable, Sendable {
-    var number: UInt64
-    var cost: UInt64
-    var submitted: Duration
+  package struct Waiting: Comparable, Sendable {
+    package var number: UInt64
+    package var cost: UInt64
+    package var submitted: Duration
 
-    static func < (lhs: Waiting, rhs: Waiting) -> Bool { lhs.number < rhs.number }
-    static func == (lhs: Waiting, rhs: Waiting) -> Bool { lhs.number == rhs.number }
+    /// A task by its number, at what it costs.
+    package init(number: UInt64, cost: UInt64, submitted: Duration) {
+      self.number = number
+      self.cost = cost
+      self.submitted = submitted
+    }
+
+    package static func < (lhs: Waiting, rhs: Waiting) -> Bool { lhs.number < rhs.number }
+    package static func == (lhs: Waiting, rhs: Waiting) -> Bool { lhs.number == rhs.number }
   }
 
   private struct Key: Sendable {
@@ -39,9 +46,14 @@ struct FairLane: Sendable {
   /// What the key has paid that was served last.
   private var paid: UInt64 = 0
   private var sequence: UInt64 = 0
+  /// Tasks that are taken back behind others of their key: they are skipped when their turn comes. None is the first of its key.
+  private var withdrawn: Set<UInt64> = []
 
   /// How many tasks wait.
-  private(set) var count = 0
+  package private(set) var count = 0
+
+  /// None wait.
+  package init() {}
 
   /// The task whose turn it is.
   var first: Waiting? { turns.first.flatMap { keys[$0.slot].waiting.first } }
@@ -52,8 +64,11 @@ struct FairLane: Sendable {
   /// How many keys have tasks.
   var keyCount: Int { slots.count }
 
-  mutating func push(_ task: Waiting, key name: String) {
+  /// Lets a task of a fairness key wait. One that was taken back comes with the key and cost that it had.
+  package mutating func push(_ task: Waiting, key name: String) {
     count += 1
+    // Its place is still there.
+    if withdrawn.remove(task.number) != nil { return }
     if let slot = slots[name] {
       keys[slot].waiting.push(task)
       return
@@ -65,19 +80,42 @@ struct FairLane: Sendable {
     enqueue(slot, after: paid)
   }
 
-  mutating func pop() -> Waiting? {
+  /// Takes the task whose turn it is.
+  package mutating func pop() -> Waiting? {
     guard let turn = turns.pop(), let task = keys[turn.slot].waiting.first else { return nil }
     keys[turn.slot].waiting.pop()
+    skipWithdrawn(turn.slot)
     count -= 1
     paid = turn.paid
-    if keys[turn.slot].waiting.count > 0 {
-      enqueue(turn.slot, after: turn.paid)
-    } else {
-      slots[keys[turn.slot].name] = nil
-      free.append(turn.slot)
+    if keys[turn.slot].waiting.count > 0 { enqueue(turn.slot, after: turn.paid) }
+    end(turn.slot)
+    return task
+  }
+
+  /// Takes back a task that waits under this key, whoever's turn it is; a key that has no other loses its turn.
+  package mutating func withdraw(_ number: UInt64, key name: String) {
+    guard let slot = slots[name] else { return }
+    count -= 1
+    withdrawn.insert(number)
+    skipWithdrawn(slot)
+    guard keys[slot].waiting.count == 0 else { return }
+    turns.keep { $0.slot != slot }
+    end(slot)
+  }
+
+  private mutating func skipWithdrawn(_ slot: Int) {
+    while !withdrawn.isEmpty, let first = keys[slot].waiting.first, withdrawn.remove(first.number) != nil {
+      keys[slot].waiting.pop()
+    }
+  }
+
+  /// Forgets a key that has no tasks left.
+  private mutating func end(_ slot: Int) {
+    if keys[slot].waiting.count == 0 {
+      slots[keys[slot].name] = nil
+      free.append(slot)
     }
     if count == 0, keys.count > 64 { self = FairLane() }
-    return task
   }
 
   private mutating func enqueue(_ slot: Int, after paid: UInt64) {

@@ -18,6 +18,12 @@ package struct LanePolicy: Hashable, Sendable {
   /// The policy that holds where nothing else is said.
   package init() {}
 
+  /// When a client that was turned away may come again, by the age of the lane's oldest task; nil: the lane takes tasks.
+  package func retryAfter(_ lane: TaskLane, oldest age: Duration) -> Duration? {
+    guard let deadline = deadlines[lane], age > deadline else { return nil }
+    return min(max(age - deadline, .seconds(1)), max(longestRetryAfter, .seconds(1)))
+  }
+
   /// The weight of a lane that takes turns, 1 at least.
   func weight(_ lane: TaskLane) -> UInt64 { UInt64(max(1, weights[lane])) }
 }

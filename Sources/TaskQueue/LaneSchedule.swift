@@ -25,6 +25,11 @@ struct LaneSchedule: Sendable {
       FairLane.Waiting(number: number, cost: task.fairnessCost, submitted: submitted), key: task.fairnessKey)
   }
 
+  /// Takes back a task that can be claimed.
+  mutating func withdraw(_ number: UInt64, _ task: NewTask) {
+    lanes[task.lane.rawValue].withdraw(number, key: task.fairnessKey)
+  }
+
   /// Takes the task whose turn it is, of the lanes that have room.
   mutating func pop(room: LaneCounts) -> (number: UInt64, lane: TaskLane)? {
     var open = room

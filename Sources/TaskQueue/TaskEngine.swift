@@ -37,6 +37,8 @@ package protocol TaskEngine: Sendable {
   func list(_ query: TaskListQuery) async throws -> [(id: TaskID, record: TaskRecord)]
   /// The counts of a queue, all zero for one that nobody has used; nil: of each queue there is, by name.
   func statistics(of queue: String?) async throws -> [String: TaskQueueStatistics]
+  /// What waits in a queue, cheaply enough to be asked by each worker every few seconds; nothing for one that nobody has used.
+  func backlog(of queue: String) async throws -> TaskBacklog
   /// Ends all claims that wait, and lets none wait from now on: they get no tasks. For a server that ends.
   func endWaiting()
 }
@@ -44,6 +46,11 @@ package protocol TaskEngine: Sendable {
 extension TaskEngine {
   /// Whether acknowledged tasks survive the end of the process.
   package var isDurable: Bool { durability > .memory }
+
+  package func backlog(of queue: String) async throws -> TaskBacklog {
+    let counts = try await statistics(of: queue)[queue] ?? TaskQueueStatistics()
+    return TaskBacklog(waiting: counts.ready.reduce(0, +), oldest: counts.oldestPending)
+  }
 
   /// Up to `maximum` dead letters of a queue, the oldest first.
   package func deadLetters(of queue: String, maximum: Int) async throws -> [(id: TaskID, record: TaskRecord)] {
@@ -76,6 +83,20 @@ extension TaskEngine {
       }
     }
     return answers
+  }
+}
+
+/// What waits in a queue: the backlog to scale by.
+package struct TaskBacklog: Hashable, Sendable {
+  /// Tasks that could be claimed now.
+  package var waiting: Int
+  /// The age of the oldest of them; zero when none waits.
+  package var oldest: Duration
+
+  /// Puts it together.
+  package init(waiting: Int, oldest: Duration) {
+    self.waiting = waiting
+    self.oldest = oldest
   }
 }
 

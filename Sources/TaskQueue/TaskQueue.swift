@@ -4,7 +4,8 @@ import PriorityQueue
 ///
 /// The guarantee is at least once, with one committed result: a task that was acknowledged stays until its result is committed or
 /// somebody has thrown it away as a dead letter, and of all claims of a task only the last one can commit. Whoever works longer than
-/// the lease without renewing it may find that somebody else has begun the same task.
+/// the lease without renewing it may find that somebody else has begun the same task; until then its claim is the last one, and it may still
+/// renew, save and commit: an outage of the engine's costs no work that nobody else does.
 ///
 /// Pure: time is `now`, on any clock that never goes back; chance comes as an argument. It is an engine's core; what happens to
 /// the state when the process ends is the engine's affair.
@@ -88,14 +89,12 @@ package struct TaskQueue: Sendable {
   private mutating func admit(_ tasks: [NewTask], _ now: Duration) throws(TaskQueueError) {
     // The least urgent first: it is what a mixed submission fails by.
     for lane in TaskLane.allCases.reversed() {
-      guard let deadline = lanes.deadlines[lane], tasks.contains(where: { $0.lane == lane }),
-        let oldest = schedule.oldest(lane), now - oldest.submitted > deadline
+      guard lanes.deadlines[lane] != nil, tasks.contains(where: { $0.lane == lane }),
+        let oldest = schedule.oldest(lane),
+        let pause = lanes.retryAfter(lane, oldest: now - oldest.submitted)
       else { continue }
       counts.shed += tasks.count { $0.lane == lane }
-      let age = now - oldest.submitted
-      throw .shed(
-        queue: name, lane: lane, age: age,
-        retryAfter: min(max(age - deadline, .seconds(1)), max(lanes.longestRetryAfter, .seconds(1))))
+      throw .shed(queue: name, lane: lane, age: now - oldest.submitted, retryAfter: pause)
     }
   }
 
@@ -163,6 +162,7 @@ package struct TaskQueue: Sendable {
       guard var record = tasks[number] else { continue }
       record.epoch += 1
       record.attempts += 1
+      record.lateWorker = nil
       record.state = .leased(worker: worker, until: now + lease)
       record.leaseEntry = now + lease
       tasks[number] = record
@@ -189,17 +189,18 @@ package struct TaskQueue: Sendable {
     return lease
   }
 
-  /// Renews a lease, from now on; gives its length.
+  /// Renews a lease, from now on; gives its length. One that has run out begins again while nobody else has claimed the task.
   package mutating func renew(
     _ ticket: TaskTicket, lease: Duration?, now: Duration
   ) throws(TaskQueueError) -> Duration {
     expire(now: now)
     let lease = try checked(lease)
     var record = try held(ticket)
+    let isLate = resume(ticket.id.number, &record, now: now)
     guard case .leased(let worker, _) = record.state else { return lease }
     record.state = .leased(worker: worker, until: now + lease)
     // The heap's entry is looked at when the old lease would have ended; only an earlier end needs an entry of its own.
-    if now + lease < record.leaseEntry {
+    if isLate || now + lease < record.leaseEntry {
       record.leaseEntry = now + lease
       leases.push(Due(at: now + lease, number: ticket.id.number, epoch: ticket.epoch))
     }
@@ -241,6 +242,7 @@ package struct TaskQueue: Sendable {
       return .alreadyCommitted
     }
     var record = try held(ticket)
+    resume(ticket.id.number, &record, now: now)
     counts.leased -= 1
     counts.done += 1
     counts.payloadBytes -= record.task.payload.count
@@ -266,6 +268,7 @@ package struct TaskQueue: Sendable {
       throw .invalid("delaySeconds: 0 to \(policy.longestDelay.components.seconds)")
     }
     var record = try held(ticket)
+    resume(ticket.id.number, &record, now: now)
     counts.leased -= 1
     counts.failures += 1
     record.lastFailure = String(reason.prefix(limits.reasonCharacters))
@@ -288,6 +291,7 @@ package struct TaskQueue: Sendable {
   package mutating func release(_ ticket: TaskTicket, now: Duration) throws(TaskQueueError) {
     expire(now: now)
     var record = try held(ticket)
+    resume(ticket.id.number, &record, now: now)
     record.attempts -= 1
     record.state = .ready
     tasks[ticket.id.number] = record
@@ -405,6 +409,7 @@ package struct TaskQueue: Sendable {
     counts.expired += 1
     if record.attempts < record.task.attempts ?? policy.attempts {
       record.state = .ready
+      record.lateWorker = worker
       counts.pending += 1
       enqueue(number, record)
     } else {
@@ -425,14 +430,31 @@ package struct TaskQueue: Sendable {
 
   private func isOurs(_ id: TaskID) -> Bool { id.queue == name && id.instance == instance }
 
-  /// The record of a task whose last claim is this ticket's, and whose lease runs.
+  /// The record of a task whose last claim is this ticket's: it is leased, or its lease ran out and nobody has claimed it since.
   private mutating func held(_ ticket: TaskTicket) throws(TaskQueueError) -> TaskRecord {
     let record = try record(ticket.id)
-    guard case .leased = record.state, record.epoch == ticket.epoch else {
-      counts.stale += 1
-      throw .staleTicket(ticket, currentEpoch: record.epoch, state: record.state.name)
+    if record.epoch == ticket.epoch {
+      switch record.state {
+      case .leased: return record
+      case .ready where record.lateWorker != nil: return record
+      case .ready, .delayed, .done, .dead: break
+      }
     }
-    return record
+    counts.stale += 1
+    throw .staleTicket(ticket, currentEpoch: record.epoch, state: record.state.name)
+  }
+
+  /// Makes a task leased again whose lease ran out: it leaves its lane. Whoever calls it says how it goes on, before anything else is
+  /// looked at. Whether that was needed.
+  @discardableResult
+  private mutating func resume(_ number: UInt64, _ record: inout TaskRecord, now: Duration) -> Bool {
+    guard let worker = record.lateWorker else { return false }
+    record.lateWorker = nil
+    record.state = .leased(worker: worker, until: now)
+    schedule.withdraw(number, record.task)
+    counts.pending -= 1
+    counts.leased += 1
+    return true
   }
 
   /// Forgets the oldest done tasks beyond what is to be remembered.

@@ -12,7 +12,7 @@ package enum TaskQueueError: Error, Hashable, Sendable, CustomStringConvertible 
   case unavailable(String)
   /// There is no such task, or none any more.
   case unknownTask(String)
-  /// The ticket is of an earlier claim, or its lease has run out: somebody else has the task, or may have.
+  /// The ticket is of an earlier claim, or the task was handed back: somebody else has it, or may have.
   case staleTicket(TaskTicket, currentEpoch: UInt64, state: TaskState.Name)
   /// Another checkpoint than the expected one is the task's last: two work from the same one, or one came late.
   case checkpointConflict(TaskID, expected: UInt64?, current: UInt64?)

@@ -30,7 +30,12 @@ package struct NewTask: Hashable, Sendable {
   }
 
   /// What its key pays for it.
-  var fairnessCost: UInt64 { UInt64(max(1, cost ?? 1 + payload.count / 4_096)) }
+  var fairnessCost: UInt64 { Self.fairnessCost(cost, payloadBytes: payload.count) }
+
+  /// What a task costs beside others of its lane.
+  package static func fairnessCost(_ cost: Int?, payloadBytes: Int) -> UInt64 {
+    UInt64(max(1, cost ?? 1 + payloadBytes / 4_096))
+  }
 }
 
 /// Where a task stands.
@@ -39,7 +44,8 @@ package enum TaskState: Hashable, Sendable {
   case ready
   /// Waits for its time, by its own delay or after a failure. Exits: `ready`.
   case delayed(until: Duration)
-  /// A worker has it. Exits: `done`, `ready` (released, lease run out), `delayed` (failed), `dead`.
+  /// A worker has it. Exits: `done`, `ready` (released, lease run out), `delayed` (failed), `dead`. Where the lease ran out the worker can go
+  /// on as long as nobody else has claimed the task.
   case leased(worker: String, until: Duration)
   /// Its result is committed. No exit.
   case done(result: [UInt8])
@@ -81,6 +87,8 @@ package struct TaskRecord: Hashable, Sendable {
   package var checkpoint: CheckpointHead?
   /// When its result was committed, on the queue's clock; nil before.
   package var finished: Duration?
+  /// Of a ready task, whose lease ran out, as long as nobody else has claimed it: its ticket still holds. Nil otherwise.
+  package var lateWorker: String?
   /// When the queue looks at the lease next; the lease may have been renewed since that was set.
   var leaseEntry = Duration.zero
 

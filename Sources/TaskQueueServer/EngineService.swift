@@ -15,10 +15,21 @@ package struct EngineService: Service {
 
   package func run() async throws {
     let engine = self.engine
-    do {
-      try await cancelWhenGracefulShutdown { try await engine.run() }
-    } catch is CancellationError {}
-    await engine.close()
+    try await withThrowingTaskGroup(of: Bool.self) { group in
+      group.addTask {
+        do { try await engine.run() } catch is CancellationError {}
+        return true
+      }
+      group.addTask {
+        try? await gracefulShutdown()
+        // Ends `run` once what is held was handed back.
+        await engine.close()
+        return false
+      }
+      defer { group.cancelAll() }
+      if try await group.next() == true { group.cancelAll() }
+      try await group.waitForAll()
+    }
   }
 }
 

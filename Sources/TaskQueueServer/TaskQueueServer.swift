@@ -1,9 +1,10 @@
+import CoordinationAPI
+package import CoordinationEngine
+import HTTPTypes
 import Hummingbird
-import KubernetesCore
 package import Logging
 import NIOCore
 import ServiceLifecycle
-package import TaskQueue
 
 /// What a request brings along: whether its client is still there.
 struct TaskRequestContext: RequestContext {
@@ -16,31 +17,33 @@ struct TaskRequestContext: RequestContext {
   }
 }
 
-/// Serves the tasks' API over HTTP/1.1 on loopback, without a token: whoever may run programs on this machine may use it.
+/// Serves an engine's API over HTTP/1.1 on loopback, without a token: whoever may run programs on this machine may use it.
 package struct TaskQueueServer: Service {
-  private let engine: any TaskEngine
+  private let engine: any CoordinationEngine
   private let port: Int
+  private let clock: any Clock<Duration>
   private let logger: Logger
   private let onListening: @Sendable (Int) async -> Void
 
-  /// Makes a server on 127.0.0.1 (port 0 picks a free one); `onListening` is told the port once it accepts.
+  /// Makes a server on 127.0.0.1 (port 0 picks a free one); `clock` is for the pings of streams; `onListening` is told the
+  /// port once it accepts.
   package init(
-    engine: any TaskEngine, port: Int = 0, logger: Logger,
+    engine: any CoordinationEngine, port: Int = 0, clock: any Clock<Duration> = ContinuousClock(), logger: Logger,
     onListening: @escaping @Sendable (Int) async -> Void = { _ in }
   ) {
     self.engine = engine
     self.port = port
+    self.clock = clock
     self.logger = logger
     self.onListening = onListening
   }
 
   package func run() async throws {
-    let engine = self.engine
-    let api = TaskAPI(engine: engine)
-    let onListening = self.onListening
+    let api = EngineAPI(engine)
+    let (onListening, clock) = (self.onListening, self.clock)
     let application = Application(
       responder: CallbackResponder<TaskRequestContext> { request, context in
-        try await Self.respond(to: request, context, api)
+        try await Self.respond(to: request, context, api, clock)
       },
       configuration: .init(address: .hostname("127.0.0.1", port: port), serverName: nil),
       onServerRunning: { channel in await onListening(channel.localAddress?.port ?? 0) },
@@ -48,88 +51,133 @@ package struct TaskQueueServer: Service {
     try await withGracefulShutdownHandler {
       try await application.run()
     } onGracefulShutdown: {
-      // Long polls end, else the server would wait for them.
-      engine.endWaiting()
+      // Long polls and streams end, else the server would wait for them.
+      api.endWaiting()
     }
   }
 
   private static func respond(
-    to request: Request, _ context: TaskRequestContext, _ api: TaskAPI
+    to request: Request, _ context: TaskRequestContext, _ api: EngineAPI, _ clock: any Clock<Duration>
   ) async throws -> Response {
-    // A page from elsewhere whose name is made to resolve to this machine still names itself.
-    let host = request.head.authority ?? ""
-    guard ["127.0.0.1", "localhost", "[::1]"].contains(where: { host == $0 || host.hasPrefix("\($0):") }) else {
-      return response(
-        TaskAPI.Answer(TaskAPIError(403, "forbidden", "the host is 127.0.0.1 or localhost, not \"\(host.prefix(60))\""))
-      )
-    }
+    if let error = EngineAPI.refusal(host: request.head.authority ?? "") { return response(TaskAPI.Answer(error)) }
     var body: [UInt8] = []
     do {
-      body = Array(try await request.body.collect(upTo: TaskAPI.bodyBytes).readableBytesView)
+      body = Array(try await request.body.collect(upTo: EngineAPI.bodyBytes).readableBytesView)
     } catch {
-      var response = response(
-        TaskAPI.Answer(
-          TaskAPIError(
-            413, "request_too_large", "a body has at most \(TaskAPI.bodyBytes) bytes: submit fewer tasks at once")))
+      var response = refusal(
+        413, "request_too_large", "a body has at most \(EngineAPI.bodyBytes) bytes: send less at once")
       response.headers[.connection] = "close"
       return response
     }
-    let query = Dictionary(
-      request.uri.queryParameters.map { (String($0.key), String($0.value)) }, uniquingKeysWith: { first, _ in first })
-    let respond: @Sendable (_ query: [String: String]) async throws -> TaskAPI.Answer = { [body] query in
-      try await api.respond(
-        method: request.method.rawValue, path: request.uri.path, query: query,
-        contentType: request.headers[.contentType] ?? "", body: body)
+    let call = EngineAPI.Request(
+      request.method.rawValue, request.uri.string, contentType: request.headers[.contentType] ?? "",
+      lastEventID: request.headers[.lastEventID], body: body)
+    let target = APITarget(call.target)
+    if target.path == "/v1/tasks/next" { return try await next(call, target, context.channel, api, clock) }
+    if EngineAPI.mayWait(call.target) {
+      return try await longPoll(context.channel, api, clock) { try await api.respond(to: call) }
     }
-    if let wait = query["wait"].flatMap({ Int($0) }), (1...TaskAPI.longestWait).contains(wait) {
-      let answer = try await respond(query.merging(["wait": "0"]) { $1 })
-      if answer.isEmpty { return try await longPoll(context.channel, api) { try await respond(query) } }
-      return response(answer) { await api.takeBack(answer.handedOut) }
+    return response(try await api.respond(to: call), context.channel, api, clock)
+  }
+
+  private static func refusal(_ status: Int, _ type: String, _ message: String) -> Response {
+    response(TaskAPI.Answer(TaskAPIError(status, type, message)))
+  }
+
+  private static func gone() -> Response { refusal(408, "timeout", "the client is gone") }
+
+  /// A claim: what it hands out is taken back when the client is gone, and while it waits it is looked whether it is.
+  private static func next(
+    _ call: EngineAPI.Request, _ target: APITarget, _ channel: any Channel, _ api: EngineAPI,
+    _ clock: any Clock<Duration>
+  ) async throws -> Response {
+    let respond: @Sendable (_ query: [String: String]) async throws -> TaskAPI.Answer = { query in
+      try await api.tasks.respond(
+        method: call.method, path: target.path, query: query, contentType: call.contentType, body: call.body)
     }
-    let answer = try await respond(query)
-    guard context.channel.isActive || answer.handedOut.isEmpty else {
-      await api.takeBack(answer.handedOut)
-      return response(TaskAPI.Answer(TaskAPIError(408, "timeout", "the client is gone")))
+    if let wait = try? TaskAPI.wait(target.query), wait > .zero {
+      let answer = try await respond(target.query.merging(["wait": "0"]) { $1 })
+      if answer.isEmpty { return try await longPoll(channel, api, clock) { .json(try await respond(target.query)) } }
+      return response(answer) { await api.tasks.takeBack(answer.handedOut) }
     }
-    return response(answer) { await api.takeBack(answer.handedOut) }
+    let answer = try await respond(target.query)
+    guard channel.isActive || answer.handedOut.isEmpty else {
+      await api.tasks.takeBack(answer.handedOut)
+      return gone()
+    }
+    return response(answer) { await api.tasks.takeBack(answer.handedOut) }
   }
 
   /// Waits with a request whose client may go away meanwhile: then it waits for nothing, and no task is handed out to nobody.
   private static func longPoll(
-    _ channel: any Channel, _ api: TaskAPI, _ body: @escaping @Sendable () async throws -> TaskAPI.Answer
+    _ channel: any Channel, _ api: EngineAPI, _ clock: any Clock<Duration>,
+    _ body: @escaping @Sendable () async throws -> EngineAPI.Answer
   ) async throws -> Response {
-    let (ends, end) = AsyncStream.makeStream(of: Void.self, bufferingPolicy: .bufferingNewest(1))
-    let watcher = InputCloseWatcher { end.yield() }
-    try await channel.pipeline.addHandler(watcher, position: .first)
-    let answer = try await withThrowingTaskGroup(of: TaskAPI.Answer?.self) { group in
-      group.addTask { try await body() }
-      group.addTask {
-        for await _ in ends { break }
-        return nil
-      }
-      let first = try await group.next() ?? nil
-      group.cancelAll()
-      return first
+    let watch = try await ConnectionWatch(channel)
+    let result: Result<EngineAPI.Answer?, any Error>
+    do {
+      result = .success(
+        try await withThrowingTaskGroup(of: EngineAPI.Answer?.self) { group in
+          group.addTask { try await body() }
+          group.addTask {
+            await watch.isGone.wait()
+            return nil
+          }
+          defer { group.cancelAll() }
+          return try await group.next() ?? nil
+        })
+    } catch { result = .failure(error) }
+    await watch.end()
+    let answer = try result.get()
+    guard let answer else { return gone() }
+    return response(answer, channel, api, clock)
+  }
+
+  // MARK: Answers
+
+  private static func response(
+    _ answer: EngineAPI.Answer, _ channel: any Channel, _ api: EngineAPI, _ clock: any Clock<Duration>
+  ) -> Response {
+    switch answer {
+    case .json(let answer): response(answer) { await api.tasks.takeBack(answer.handedOut) }
+    case .bytes(let bytes):
+      Response(
+        status: .ok, headers: [.contentType: "application/octet-stream"],
+        body: ResponseBody(byteBuffer: ByteBuffer(bytes: bytes)))
+    case .events(let events): response(events, channel, clock)
     }
-    // Gone with its connection, it needn't be removed.
-    try? await channel.pipeline.removeHandler(watcher)
-    guard let answer else { return response(TaskAPI.Answer(TaskAPIError(408, "timeout", "the client is gone"))) }
-    return response(answer) { await api.takeBack(answer.handedOut) }
+  }
+
+  private static func response(_ events: EventStream, _ channel: any Channel, _ clock: any Clock<Duration>) -> Response
+  {
+    Response(
+      status: .ok, headers: [.contentType: "text/event-stream", .cacheControl: "no-store"],
+      body: ResponseBody { writer in
+        let watch = try await ConnectionWatch(channel)
+        let result: Result<Void, any Error>
+        do {
+          result = .success(
+            try await events.send(until: watch.isGone, sleep: { try await clock.sleep(for: $0) }) {
+              try await writer.write(ByteBuffer(bytes: $0))
+            })
+        } catch { result = .failure(error) }
+        await watch.end()
+        try result.get()
+        try await writer.finish(nil)
+      })
   }
 
   /// The answer over HTTP; `onFailure` is called when it can't be written.
   private static func response(
     _ answer: TaskAPI.Answer, onFailure: @escaping @Sendable () async -> Void = {}
   ) -> Response {
-    var text = answer.json.text
-    text.append(UInt8(ascii: "\n"))
     var headers: HTTPFields = [.contentType: "application/json"]
     if let seconds = answer.retryAfter { headers[.retryAfter] = "\(seconds)" }
     if !answer.allow.isEmpty { headers[.allow] = answer.allow.joined(separator: ", ") }
-    let buffer = ByteBuffer(bytes: text)
+    let buffer = ByteBuffer(bytes: answer.body)
     return Response(
       status: .init(code: answer.status), headers: headers,
-      body: ResponseBody(contentLength: text.count) { writer in
+      body: ResponseBody(contentLength: buffer.readableBytes) { writer in
         do {
           try await writer.write(buffer)
           try await writer.finish(nil)
@@ -138,6 +186,30 @@ package struct TaskQueueServer: Service {
           throw error
         }
       })
+  }
+}
+
+extension HTTPField.Name {
+  /// What a client of an event stream sends when it comes again.
+  fileprivate static let lastEventID = Self("last-event-id")!
+}
+
+/// Looks whether a client is still there, until `end`.
+private struct ConnectionWatch: Sendable {
+  /// Comes when the client has gone.
+  let isGone = Ending()
+  private let channel: any Channel
+  private let watcher: InputCloseWatcher
+
+  init(_ channel: any Channel) async throws {
+    self.channel = channel
+    watcher = InputCloseWatcher { [isGone] in isGone.end() }
+    try await channel.pipeline.addHandler(watcher, position: .first)
+  }
+
+  func end() async {
+    // Gone with its connection, it needn't be removed.
+    try? await channel.pipeline.removeHandler(watcher)
   }
 }
 

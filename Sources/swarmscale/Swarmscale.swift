@@ -1,6 +1,7 @@
 import ArgumentParser
 import ControllerCommand
 import LocalMode
+import Observability
 import TaskCommands
 import UserCommands
 

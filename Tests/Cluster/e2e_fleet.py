@@ -272,13 +272,22 @@ class FleetTests(e2e_node.FullNodeTests):
         else:
             files = [f"{cls.programs / name}:/usr/local/bin/{name}" for name in ("swarmscale-controller", SIDECAR)]
             cluster._run("image", IMAGE, *files)
-        say("installing manifests/default")
-        rendered = cluster.kubectl("kustomize", str(ROOT / "manifests/default"))
-        # policy/v1 came with Kubernetes 1.21.
-        documents = [part for part in rendered.split("\n---\n") if "kind: PodDisruptionBudget" not in part]
-        cluster.kubectl("apply", "-f", "-", content="\n---\n".join(documents))
+        cls.install()
         cluster.apply({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": NAMESPACE}})
         cls.witness = Witness(cluster)
+
+    @classmethod
+    def install(cls) -> None:
+        """Installs the controller."""
+        say("installing manifests/default")
+        e2e_node.cluster.kubectl("apply", "-f", "-", content=cls.manifests())
+
+    @staticmethod
+    def manifests() -> str:
+        """manifests/default; before Kubernetes 1.21 a PodDisruptionBudget is policy/v1beta1."""
+        rendered = e2e_node.cluster.kubectl("kustomize", str(ROOT / "manifests/default"))
+        minor = int(json.loads(e2e_node.cluster.kubectl("get", "--raw", "/version"))["minor"].rstrip("+"))
+        return rendered if minor >= 21 else rendered.replace("apiVersion: policy/v1\n", "apiVersion: policy/v1beta1\n")
 
     @classmethod
     def tearDownClass(cls) -> None:
@@ -443,6 +452,14 @@ class FleetTests(e2e_node.FullNodeTests):
         self.assertTrue(draining, "swarmscale drain --status has never seen the drain")
         self.assertTrue(all(fleet["desired"] == FEW for fleet in draining), draining)
         self.assertNotEqual(self.leader(), first)
+        self.check_that_nobody_was_removed_at_work()
+        self.wait("nobody to drain any more", lambda: (fleet := self.check_status()) and not fleet["isDraining"], 60)
+        table = self.status("table")
+        self.assertRegex(table, rf"(?m)^{NAMESPACE} +{NAME} +{FEW} +{FEW} +False +0 +\d+$")
+        self.assertEqual(sum(line.endswith("ready") or " ready " in line for line in table.splitlines()), FEW, table)
+
+    def check_that_nobody_was_removed_at_work(self) -> None:
+        """By the queue's word, each removed worker had nothing to do; and by the controllers' counters."""
         removed = self.witness.removed()
         for name, asked in removed.items():
             tasks = self.queue.tasks(name)
@@ -453,10 +470,6 @@ class FleetTests(e2e_node.FullNodeTests):
         self.wait("the removed workers' end", lambda: all(self.witness.has_ended(name) for name in removed), 90)
         for kind in ("swarmscale_workers_removed_busy_total", "swarmscale_work_lost_total"):
             self.assertEqual(sum(self.metric(pod, 8080, kind) for pod in self.controllers()), 0, kind)
-        self.wait("nobody to drain any more", lambda: (fleet := self.check_status()) and not fleet["isDraining"], 60)
-        table = self.status("table")
-        self.assertRegex(table, rf"(?m)^{NAMESPACE} +{NAME} +{FEW} +{FEW} +False +0 +\d+$")
-        self.assertEqual(sum(line.endswith("ready") or " ready " in line for line in table.splitlines()), FEW, table)
 
     def test_4_a_pod_that_is_deleted_at_work_finishes_it_first(self) -> None:
 

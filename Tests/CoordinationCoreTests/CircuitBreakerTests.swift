@@ -4,17 +4,17 @@ import Testing
 private func at(_ seconds: Int) -> Duration { .seconds(seconds) }
 
 /// The jitter that changes nothing.
-private let middle: UInt32 = 1 << 31
+private let none = UInt32.max
 
 extension CircuitBreaker {
   @discardableResult
-  fileprivate mutating func end(_ outcome: Outcome, jitter: UInt32 = middle, _ now: Duration) -> [Effect] {
+  fileprivate mutating func end(_ outcome: Outcome, jitter: UInt32 = none, _ now: Duration) -> [Effect] {
     end(.pass, outcome, jitter: jitter, now)
   }
 
   @discardableResult
   fileprivate mutating func end(
-    _ permit: Permit, _ outcome: Outcome, jitter: UInt32 = middle, _ now: Duration
+    _ permit: Permit, _ outcome: Outcome, jitter: UInt32 = none, _ now: Duration
   ) -> [Effect] {
     handle(.ended(permit, outcome, jitter: jitter), now: now)
   }
@@ -70,8 +70,21 @@ extension CircuitBreaker {
     #expect(breaker.isClosed)
   }
 
-  @Test("A probe that fails opens it for twice as long, ten minutes at most")
+  @Test("A probe that fails opens it for as long again, however often that happens")
+  mutating func outage() {
+    for _ in 0..<5 { breaker.end(.failure, at(0)) }
+    for now in stride(from: 0, to: 36_000, by: 60) {
+      #expect(breaker.openUntil(at(now)) == Int64(now + 60) * 1_000)
+      #expect(breaker.permit(now: at(now + 60)) == .probe)
+      breaker.end(.probe, .failure, at(now + 60))
+    }
+  }
+
+  @Test("Where failures are no outages a probe that fails opens it for twice as long, ten minutes at most")
   mutating func doubling() {
+    var policy = CircuitBreaker.Policy()
+    policy.longestOpenTime = at(600)
+    breaker = CircuitBreaker(policy: policy)
     for _ in 0..<5 { breaker.end(.failure, at(0)) }
     var now = 0
     for seconds in [60, 120, 240, 480, 600, 600] {
@@ -90,8 +103,8 @@ extension CircuitBreaker {
   }
 
   @Test(
-    "Chance moves an opening's end by a tenth at most",
-    arguments: zip([UInt32.min, middle, .max], [54_000, 60_000, 66_000] as [Int64]))
+    "Chance shortens an opening by a tenth at most, and never makes it longer",
+    arguments: zip([UInt32.min, 1 << 31, .max], [54_000, 57_000, 60_000] as [Int64]))
   mutating func jitter(jitter: UInt32, expected: Int64) {
     for _ in 0..<5 { breaker.end(.failure, jitter: jitter, at(0)) }
     #expect(breaker.openUntil(at(0)) == expected)
@@ -142,36 +155,40 @@ extension CircuitBreaker {
   }
 
   @Test(
-    "Of a dependency that is down for a while at most five calls and those in flight are lost, and it closes within 61 s of its repair",
-    arguments: 0..<50)
+    "Of a dependency that is down, for seconds or for hours, at most five calls and those in flight are lost, and it closes 60 s and two calls after its repair at the latest",
+    arguments: 0..<60)
   func leak(seed: Int) {
     var dice = Dice(state: UInt64(seed))
     var breaker = CircuitBreaker()
     var inFlight: [(end: Duration, permit: CircuitBreaker.Permit)] = []
     var leaked = 0
-    var (wasClosed, atOpening) = (true, 0)
-    let (down, up) = (at(10), at(10 + dice.roll(50)))
+    var probes = 0
+    let length = seed % 3 == 0 ? 60 + dice.roll(7_200) : 2 + dice.roll(300)
+    let (down, up) = (at(10), at(10 + length))
     var closed: Duration?
-    for millisecond in stride(from: 0, to: 400_000, by: 50) {
+    for millisecond in stride(from: 0, to: 1_000 * (length + 90), by: 50) {
       let now = Duration.milliseconds(millisecond)
       let isDown = now >= down && now < up
       for call in inFlight.filter({ $0.end <= now }) {
-        breaker.end(call.permit, isDown ? .failure : .success, jitter: UInt32.random(in: 0 ... .max, using: &dice), now)
+        let chance = UInt32.random(in: 0 ... .max, using: &dice)
+        let effects = breaker.end(call.permit, isDown ? .failure : .success, jitter: chance, now)
         if isDown, call.permit == .pass { leaked += 1 }
+        if isDown, call.permit == .probe { probes += 1 }
+        if effects == [.closed] { closed = now }
       }
       inFlight.removeAll { $0.end <= now }
-      if wasClosed, !breaker.isClosed { atOpening = inFlight.count }
-      wasClosed = breaker.isClosed
       let permit = breaker.permit(now: now)
       if case .wait = permit { continue }
       if permit == .probe { #expect(!inFlight.contains { $0.permit == .probe }, "two probes at a time") }
-      if permit == .pass, now > up, closed == nil, leaked > 0 { closed = now }
-      if inFlight.count < 20 { inFlight.append((now + .milliseconds(200 + dice.roll(800)), permit)) }
+      if inFlight.count < 20 || permit == .probe {
+        inFlight.append((now + .milliseconds(100 + dice.roll(400)), permit))
+      }
     }
-    #expect(leaked <= 5 + 20 && atOpening <= 20)
-    // One opening of up to 66 s, and two probes.
+    #expect(leaked <= 5 + 20)
+    #expect(probes <= length / 54 + 1, "one probe an opening")
+    // Two calls of half a second, each seen at the next twentieth of a second.
     #expect(
-      closed.map { $0 - up <= .seconds(68) } ?? (leaked == 0), "\(String(describing: closed)), up \(up), \(leaked)")
+      closed.map { $0 - up <= .milliseconds(61_200) } ?? false, "\(String(describing: closed)), up \(up), \(leaked)")
   }
 }
 
@@ -184,7 +201,7 @@ extension CircuitBreaker {
 
   @discardableResult
   private mutating func end(_ agent: Int, _ outcome: CircuitBreaker.Outcome, _ now: Duration) -> [PoolBreaker.Effect] {
-    pool.handle(.ended("a\(agent)", .pass, outcome, jitter: middle), now: now)
+    pool.handle(.ended("a\(agent)", .pass, outcome, jitter: none), now: now)
   }
 
   @Test("An agent that fails five times in a row is left alone, longer each time; the others go on")
@@ -228,7 +245,7 @@ extension CircuitBreaker {
     #expect(pool.permit("a19", now: at(1)) == .wait(until: pool.openEnd(at(1))))
     for _ in 0..<2 {
       #expect(pool.permit("a1", now: at(61)) == .probe)
-      _ = pool.handle(.ended("a1", .probe, .success, jitter: middle), now: at(61))
+      _ = pool.handle(.ended("a1", .probe, .success, jitter: none), now: at(61))
     }
     #expect(pool.isClosed)
   }

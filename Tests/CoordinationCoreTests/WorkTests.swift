@@ -93,6 +93,17 @@ private func at(_ milliseconds: Int) -> Duration { .milliseconds(milliseconds) }
     #expect(collector.handle(.tick, now: seconds(1_199)) == [.deleteBlob("x")])
   }
 
+  @Test("A thing that vanished refers to nothing, and its blobs go after their grace")
+  func vanished() {
+    var collector = GarbageCollector()
+    _ = collector.handle(.refers("t", to: ["x"]), now: seconds(0))
+    _ = collector.handle(.gone("t"), now: seconds(5))
+    #expect(collector.handle(.gone("t"), now: seconds(6)).isEmpty && collector.counts == (0, 1, 0))
+    #expect(collector.handle(.tick, now: seconds(604)).isEmpty)
+    #expect(collector.handle(.tick, now: seconds(605)) == [.deleteBlob("x")])
+    #expect(collector.counts == (0, 0, 0))
+  }
+
   @Test("What a dead owner had is reaped in bounded batches, and what it let go in order is not")
   func reaper() {
     var collector = GarbageCollector()

@@ -16,7 +16,7 @@ private let kept: [UInt64] = [221, 453, 470, 498, 939]
 /// One seed when `SWARMSCALE_SIMULATION_SEED` names it, else as many as `SWARMSCALE_SIMULATION_SEEDS` says, and those that were kept.
 private let seeds: [UInt64] =
   environment("SWARMSCALE_SIMULATION_SEED").map { [$0] }
-  ?? Array(0..<(environment("SWARMSCALE_SIMULATION_SEEDS") ?? 40)) + kept
+  ?? Array(0..<(environment("SWARMSCALE_SIMULATION_SEEDS") ?? 24)) + kept
 
 /// Runs a scenario and says how to run it again when it fails.
 private func run(_ scenario: Scenario) -> Tally {

@@ -8,7 +8,7 @@ import Testing
 #endif
 
 /// The seeds that are run: a few as a rule, as many as `SWARMSCALE_DRAIN_SEEDS` says in the slow suite.
-private let seeds: Range<UInt64> = 0..<(getenv("SWARMSCALE_DRAIN_SEEDS").flatMap { UInt64(String(cString: $0)) } ?? 60)
+private let seeds: Range<UInt64> = 0..<(getenv("SWARMSCALE_DRAIN_SEEDS").flatMap { UInt64(String(cString: $0)) } ?? 24)
 
 private let stuckSeeds = 0..<max(seeds.upperBound / 5, 12)
 

@@ -216,6 +216,31 @@ extension ConformanceCase {
       try expectEqual(statistics.done, 3)
       try expectEqual(statistics.lost, 0)
     },
+    ConformanceCase("a lease that ran out holds on until somebody else has claimed the task") { harness in
+      let ids = try await harness.submit((0..<2).map { _ in NewTask(payload: [1]) })
+      let held = try await harness.claim(2, lease: .seconds(2)).map(\.ticket)
+      try expectEqual(Set(held.map(\.id)), Set(ids))
+      try await harness.pass(.seconds(3))
+      try expectEqual(try await harness.tasks.renew(held[0], lease: .seconds(30)), .seconds(30))
+      try expectEqual(try await harness.tasks.complete(held[1], result: [7]), .committed)
+      try expectEqual(try await harness.claim(2, worker: "v").count, 0, "what is claimed of a renewed and a done task")
+      try await harness.tasks.checkpoint(held[0], CheckpointHead(step: 1, reference: [1]), replacing: nil)
+      try expectEqual(try await harness.tasks.complete(held[0], result: [8]), .committed)
+      let statistics = try await harness.statistics()
+      try expectEqual([statistics.done, statistics.outstanding, statistics.dead, statistics.lost], [2, 0, 0, 0])
+      let next = try await harness.submitOne()
+      let late = try await harness.claimOne(lease: .seconds(2)).ticket
+      try await harness.pass(.seconds(3))
+      let other = try await harness.claim(worker: "v", lease: .seconds(30), wait: .seconds(10)).map(\.ticket)
+      try expectEqual(other.map(\.id), [next])
+      try await expectStale("a result after another claim") {
+        _ = try await harness.tasks.complete(late, result: [9])
+      }
+      try await harness.tasks.release(other[0])
+      try await expectStale("a result of who has handed the task back") {
+        _ = try await harness.tasks.complete(other[0], result: [9])
+      }
+    },
     ConformanceCase("several leases are renewed in one call; a ticket that doesn't hold spoils none of the others") {
       harness in
       _ = try await harness.submit((0..<2).map { _ in NewTask(payload: [1]) })

@@ -23,6 +23,27 @@ extension ConformanceCase {
       for id in ids { try expectEqual(try await harness.tasks.record(id).state, .done(result: [9])) }
       try expectEqual(try await harness.statistics().lost, 0)
     },
+    ConformanceCase(
+      "C05: a thousand workers that end between claim and result lose nothing, and no result is taken twice",
+      needs: [.manualTime]
+    ) { harness in
+      let ids = Set(try await harness.submit((0..<1_000).map { _ in NewTask(payload: [1]) }))
+      var dead: [TaskTicket] = []
+      for _ in ids { dead.append(try await harness.claimOne(lease: .seconds(30)).ticket) }
+      try await harness.pass(.seconds(31))
+      var done: Set<TaskID> = []
+      while let next = try await harness.claim(1).first {
+        try expectEqual(try await harness.tasks.complete(next.ticket, result: [2]), .committed)
+        try expect(done.insert(next.ticket.id).inserted, "\(next.ticket.id) is handed out again")
+      }
+      try expectEqual(done, ids)
+      for ticket in dead {
+        try await expectStale("a result of a dead worker's claim") {
+          _ = try await harness.tasks.complete(ticket, result: [3])
+        }
+      }
+      try expectEqual(try await harness.statistics().expired, 1_000)
+    },
     ConformanceCase("C07: the engine restarts 20 times, and work goes on each time", needs: [.restart]) { harness in
       for round in 0..<20 {
         let id = try await harness.submitOne("\(round)")

@@ -12,7 +12,7 @@ import Testing
 @testable import ExternalScaler
 
 /// The external scaler over a real connection, asked by a client of the same protocol. Tests/Bridges asks it by grpcio, as KEDA would.
-@Suite(.timeLimit(.minutes(5)))
+@Suite(.timeLimit(.minutes(10)))
 struct ExternalScalerTests {
   private final class Script: BridgeSource {
     let given = Mutex(BridgeBook.Answer.values([]))

@@ -314,8 +314,9 @@ def failover(fleet: Fleet, leader: str, failures: list[str]) -> None:
     # A lease of learning from the take-over on, and a minute in which the limit is a limit again.
     time.sleep(max(0, taken + 15 + 60 - joined))
     pool = next(entry for entry in fleet.oracle(3600)["pools"] if entry["group"] == "claude-sonnet-4")
-    series = pool["inputTokensPerSecond"]
-    span = round(time.monotonic() - before)
+    # Not the second that runs: nothing of it may have been counted yet, a tenth of the last ten.
+    series = pool["inputTokensPerSecond"][:-1]
+    span = int(time.monotonic() - before)
     tens = [sum(series[place : place + 10]) * 600 / INPUT_LIMIT for place in range(len(series) - span // 10 * 10, len(series), 10)]
     print(f"failover from {leader}: another leads after {taken:.1f} s, all workers with it after {joined:.1f} s; "
           f"use of the limit in percent, ten seconds each: {[round(ten) for ten in tens]}", flush=True)

@@ -35,6 +35,40 @@ extension JetStreamEngineTests {
         ClaimRequest(queue: "q", worker: "test", maximum: maximum, lease: lease), wait: wait)
     }
 
+    /// How many claims of C05 die with their worker.
+    private static let killedClaims =
+      ProcessInfo.processInfo.environment["SWARMSCALE_KILLED_CLAIMS"].flatMap { Int($0) } ?? 100
+
+    @Test("C05: of claims whose workers are killed before the result none is lost, and each task is committed once")
+    func killedBetweenClaimAndResult() async throws {
+      try await withHarness { harness in
+        let tasks = harness.jetStream.tasks
+        let count = Self.killedClaims
+        for start in stride(from: 0, to: count, by: 500) {
+          let part = start..<min(start + 500, count)
+          _ = try await tasks.submit(part.map { _ in NewTask(payload: [1], attempts: 100) }, to: "q")
+        }
+        var killed = 0
+        while killed < count {
+          let worker = try WorkerProcess(harness.server.url, "die", 25)
+          let words = try #require(await worker.line())
+          killed += try #require(Int(words.dropFirst("held ".count)))
+          worker.stop()
+        }
+        var done: Set<TaskID> = []
+        while done.count < count {
+          for task in try await claim(harness, 100) {
+            #expect(try await tasks.complete(task.ticket, result: [2]) == .committed)
+            #expect(done.insert(task.ticket.id).inserted, "done twice")
+          }
+        }
+        let statistics = try #require(try await tasks.statistics(of: "q")["q"])
+        #expect(statistics.lost == 0 && statistics.done == count && statistics.dead == 0)
+        #expect(statistics.expired >= killed)
+        print("C05: \(killed) claims were killed, \(done.count) tasks are done once")
+      }
+    }
+
     @Test("C06: a hundred tasks of a worker that is killed are back within one lease, and a second of the server's")
     func killedWorker() async throws {
       try await withHarness { harness in

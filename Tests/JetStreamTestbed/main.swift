@@ -1,5 +1,6 @@
 // A worker on JetStream as a process of its own, which tests kill and stop. `jetstream-testbed URL MODE COUNT`:
 // hold: claims COUNT tasks of the queue q for a second each, says so, and renews them until it is ended;
+// die: claims up to COUNT tasks for a second each, says how many it has, and is killed by its own hand;
 // late: claims one, says so, waits for a line on its standard input, and then commits it;
 // work: works off tasks until none came for COUNT seconds, each committed with the process's number; says each that was committed.
 import CoordinationEngine
@@ -14,7 +15,7 @@ func say(_ text: String) {
 
 let arguments = CommandLine.arguments
 guard arguments.count == 4, let count = Int(arguments[3]) else {
-  say("usage: jetstream-testbed URL hold|late|work COUNT")
+  say("usage: jetstream-testbed URL hold|die|late|work COUNT")
   exit(2)
 }
 var client = try NATSConfiguration(urls: arguments[1].split(separator: ",").map(String.init))
@@ -42,6 +43,10 @@ case "hold":
     _ = try await engine.tasks.renew(held, lease: .seconds(2))
     try await Task.sleep(for: .milliseconds(300))
   }
+case "die":
+  let claimed = try await claim(count, lease: .seconds(1), wait: .seconds(20))
+  say("held \(claimed.count)")
+  kill(getpid(), SIGKILL)
 case "late":
   let held = try await claim(1, lease: .seconds(1), wait: .seconds(20))
   say("claimed")

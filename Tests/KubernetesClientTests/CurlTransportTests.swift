@@ -194,7 +194,9 @@ struct CurlTransportTests {
       let token = StaticCredentialProvider(Credential(authorization: .bearer(Secret("first"))))
       try await withTransport(configuration, credentials: token) { (transport) async throws in
         #expect(try await transport.send(APIRequest(path: "/token")).head.status == 200)
-        #expect(try await transport.noted("proxied", atLeast: 1) == 1)
+        // A busy machine may let a connection go and open the next one: through the proxy, too.
+        let proxied = try await transport.noted("proxied", atLeast: 1)
+        #expect((proxied ?? 0) >= 1)
         #expect(try await transport.noted("leaked", atLeast: 0) == 0)
       }
     }

@@ -169,7 +169,7 @@ private struct Dice: RandomNumberGenerator {
           return try await tasks.claim(request, wait: .seconds(60)).isEmpty ? nil : number
         }
       }
-      while engine.waiting(in: "q") < 1_000 { await Task.yield() }
+      while engine.waiting(in: "q") < 1_000, !Task.isCancelled { await Task.yield() }
       _ = try await tasks.submit((0..<3).map { _ in NewTask(payload: []) }, to: "q")
       for _ in 0..<3 { #expect(try await group.next() != .some(nil)) }
       #expect(engine.waiting(in: "q") == 997)

@@ -28,7 +28,7 @@ private struct MemoryHarness: EngineHarness {
 }
 
 // The limit is for waits that never end: it names the case. Each takes milliseconds.
-@Suite(.timeLimit(.minutes(1))) struct MemoryConformanceTests {
+@Suite(.timeLimit(.minutes(10))) struct MemoryConformanceTests {
   @Test("The engine in memory does what engines do", arguments: ConformanceCase.all(with: [.manualTime]))
   func conformance(_ one: ConformanceCase) async throws {
     try await one.check(MemoryHarness())

@@ -69,7 +69,9 @@ private func exchange(
     try await MockClaudeServer.withServer(configuration: configuration) { server in
       _ = try await exchange(server, message("<<out=900>>")) { $0.contains("content_block_delta") }
       // Until the server has seen the end; then far beyond the end of the answer.
-      while server.withAPI({ $0.engine.report(at: server.clock.now).pools.first?.running }) != 0 { await Task.yield() }
+      while server.withAPI({ $0.engine.report(at: server.clock.now).pools.first?.running }) != 0, !Task.isCancelled {
+        await Task.yield()
+      }
       server.clock.advance(to: server.clock.now + .seconds(60))
       let charges = server.withAPI { $0.engine.charges(at: server.clock.now) }
       #expect(charges.map(\.outcome) == [.disconnected])

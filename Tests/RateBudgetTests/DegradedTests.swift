@@ -1,3 +1,4 @@
+import BudgetSimulation
 import RateBudget
 import Testing
 

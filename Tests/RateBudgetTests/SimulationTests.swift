@@ -1,3 +1,4 @@
+import BudgetSimulation
 import Foundation
 import RateBudget
 import Testing
@@ -17,13 +18,13 @@ import Testing
 /// just before or just after the end of the window mustn't decide. Where the
 /// budget can't know sizes beforehand it is 210 s.
 ///
-/// `SIMULATION_SEEDS=40 swift test --filter SimulationTests` runs more seeds.
+/// `SWARMSCALE_BUDGET_SEEDS=40 swift test --filter SimulationTests` runs more seeds.
 @Suite struct SimulationTests {
   typealias Settings = FleetSimulation.Settings
 
-  /// The seeds of each case: 1 to 5, or to the number in the environment.
+  /// The seeds of each case: 1 and 2, or 1 to the number in the environment.
   static let seeds: [UInt64] = {
-    let count = ProcessInfo.processInfo.environment["SIMULATION_SEEDS"].flatMap { UInt64($0) } ?? 5
+    let count = ProcessInfo.processInfo.environment["SWARMSCALE_BUDGET_SEEDS"].flatMap { UInt64($0) } ?? 2
     return Array(1...max(count, 1))
   }()
 

@@ -3,6 +3,7 @@ import Foundation
 import LocalEngine
 import SQLiteEngine
 import TaskQueue
+import TestSupport
 import Testing
 
 /// What a testbed said before it was killed.
@@ -16,7 +17,7 @@ private struct Acknowledged {
   var blobs: Set<String> = []
   var isAtEnd = false
 
-  mutating func hear(_ line: Substring) {
+  mutating func hear(_ line: String) {
     let words = line.split(separator: " ").map(String.init)
     switch words.first {
     case "submit": submitted.insert(Int(words[1]) ?? -1)
@@ -27,41 +28,6 @@ private struct Acknowledged {
     case "end": isAtEnd = true
     default: break
     }
-  }
-}
-
-/// A child process and what it says.
-private final class Testbed {
-  let process = Process()
-  private let output = Pipe()
-
-  init(_ arguments: [String], environment: [String: String] = [:]) throws {
-    let folder =
-      Bundle.allBundles.map(\.bundleURL.path).first { $0.hasSuffix(".xctest") }
-      .map { URL(fileURLWithPath: $0).deletingLastPathComponent().path }
-      ?? URL(fileURLWithPath: CommandLine.arguments[0]).deletingLastPathComponent().path
-    process.executableURL = URL(fileURLWithPath: folder).appendingPathComponent("engine-testbed")
-    process.arguments = arguments
-    process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
-    process.standardOutput = output
-    try process.run()
-  }
-
-  /// Kills it after so many lines, and gives all that it said; with nil when it ends by itself.
-  func hear(killAfter lines: Int?) -> [Substring] {
-    var text = Data()
-    var count = 0
-    while true {
-      let some = output.fileHandleForReading.availableData
-      if some.isEmpty { break }
-      text.append(some)
-      count += some.count { $0 == UInt8(ascii: "\n") }
-      if let lines, count >= lines { kill(process.processIdentifier, SIGKILL) }
-    }
-    process.waitUntilExit()
-    // A line that was cut by the kill isn't said.
-    let end = text.lastIndex(of: UInt8(ascii: "\n")).map { $0 + 1 } ?? text.startIndex
-    return String(decoding: text[..<end], as: UTF8.self).split(separator: "\n")
   }
 }
 
@@ -109,12 +75,13 @@ private final class Testbed {
     var heard = Acknowledged()
     var kills = 0
     while !heard.isAtEnd {
-      let testbed = try Testbed([folder.path, durability.name, "\(seed)-\(kills)", "\(tasks)"])
       // From before it has opened the file to the middle of its work.
       let lines = kills < 7 ? Int.random(in: 0..<250, using: &dice) : nil
-      for line in testbed.hear(killAfter: lines) { heard.hear(line) }
+      let testbed = try await runProgram(
+        "engine-testbed", [folder.path, durability.name, "\(seed)-\(kills)", "\(tasks)"], killAfter: lines)
+      for line in testbed.lines { heard.hear(line) }
       kills += 1
-      try #require(kills < 60, "the work doesn't end")
+      if lines == nil { try #require(heard.isAtEnd, "the work doesn't end: status \(testbed.status)") }
       try await check(heard, folder.path, durability, tasks: tasks)
     }
     #expect(heard.twice.isEmpty, "results were committed twice: \(heard.twice)")
@@ -129,16 +96,16 @@ private final class Testbed {
       let folder = try TemporaryFolder()
       defer { folder.remove() }
       let library = folder.path + "/powerloss.so"
-      try compile(library)
+      try await compile(library)
       var heard = Acknowledged()
       var lost = 0
       for life in 0..<4 {
         let data = "\(folder.path)/\(life)"
         heard = Acknowledged()
-        let testbed = try Testbed(
-          [data, durability.name, "\(life)", "400"],
-          environment: ["LD_PRELOAD": library, "POWERLOSS_FOLDER": folder.path])
-        for line in testbed.hear(killAfter: 300 + 200 * life) { heard.hear(line) }
+        let testbed = try await runProgram(
+          "engine-testbed", [data, durability.name, "\(life)", "400"],
+          environment: ["LD_PRELOAD": library, "POWERLOSS_FOLDER": folder.path], killAfter: 300 + 200 * life)
+        for line in testbed.lines { heard.hear(line) }
         #expect(!heard.submitted.isEmpty && !heard.isAtEnd)
         // What was written and not synced is gone.
         for name in ["swarmscale.db", "swarmscale.db-wal"] {
@@ -159,15 +126,11 @@ private final class Testbed {
       if durability == .process { #expect(lost > 0, "nothing was lost that wasn't synced") }
     }
 
-    private func compile(_ library: String) throws {
+    private func compile(_ library: String) async throws {
       let source = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
         .appendingPathComponent("SQLiteEngine/powerloss.c").path
-      let compiler = Process()
-      compiler.executableURL = URL(fileURLWithPath: "/usr/bin/env")
-      compiler.arguments = ["cc", "-shared", "-fPIC", "-O1", "-o", library, source]
-      try compiler.run()
-      compiler.waitUntilExit()
-      try #require(compiler.terminationStatus == 0, "cc can't compile powerloss.c")
+      let compiler = try await runTool("/usr/bin/env", ["cc", "-shared", "-fPIC", "-O1", "-o", library, source])
+      try #require(compiler.status == 0, "cc can't compile powerloss.c: \(compiler.err)")
     }
   #endif
 }

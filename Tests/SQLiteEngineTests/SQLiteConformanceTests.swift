@@ -3,7 +3,7 @@ import TaskQueue
 import Testing
 
 // The limit is for waits that never end: it names the case. Each takes milliseconds.
-@Suite(.timeLimit(.minutes(1))) struct SQLiteConformanceTests {
+@Suite(.timeLimit(.minutes(10))) struct SQLiteConformanceTests {
   @Test(
     "The engine on SQLite, durable to the process's end, does what engines do",
     arguments: ConformanceCase.all(with: SQLiteHarness.all))

@@ -8,7 +8,7 @@ import Testing
 
 @testable import SQLiteEngine
 
-@Suite(.timeLimit(.minutes(1))) struct SQLiteEngineTests {
+@Suite(.timeLimit(.minutes(10))) struct SQLiteEngineTests {
   private func withFolder(_ body: (String) async throws -> Void) async throws {
     let folder = try TemporaryFolder()
     defer { folder.remove() }

@@ -8,7 +8,7 @@ import Synchronization
 import Testing
 
 /// The order in which the parts of an answer come to the connection.
-@Suite("Writing answers", .timeLimit(.minutes(1))) struct ResponseWriterTests {
+@Suite("Writing answers", .timeLimit(.minutes(10))) struct ResponseWriterTests {
   /// A connection whose client doesn't read: what is written stays written, and is never done.
   private final class StalledClient: ChannelOutboundHandler, Sendable {
     typealias OutboundIn = ResponsePart
@@ -42,7 +42,7 @@ import Testing
     writer.write(HTTPResponseHead(version: .http1_1, status: .ok))
     try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask { try await writer.end(ByteBuffer(string: "event: message_stop\ndata: {}\n\n")) }
-      while client.parts.withLock({ $0.last }) != "end" { await Task.yield() }
+      while client.parts.withLock({ $0.last }) != "end", !Task.isCancelled { await Task.yield() }
       async let alive: Void = writer.keepAlive(after: .seconds(15)) { client.parts.withLock { $0.append("ping") } }
       clock.advance(by: .seconds(16))
       try await alive

@@ -211,7 +211,7 @@ struct Rig: Sendable {
 
   /// Waits for something that is about to happen in other tasks.
   func until(_ condition: () -> Bool) async {
-    while !condition() { await Task.yield() }
+    while !condition(), !Task.isCancelled { await Task.yield() }
   }
 }
 

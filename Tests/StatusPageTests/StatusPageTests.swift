@@ -7,7 +7,7 @@ import Testing
 
 @testable import StatusPage
 
-@Suite(.timeLimit(.minutes(1))) struct StatusPageTests {
+@Suite(.timeLimit(.minutes(10))) struct StatusPageTests {
   private let time = ManualTimeSource(wall: start)
 
   private func page(_ change: (inout StatusPage.Configuration) -> Void = { _ in }) -> StatusPage {
@@ -393,7 +393,7 @@ import Testing
       await time.waitForSleepers(count: 1)
       time.advance(by: .seconds(1))
     }
-    while page.state.withLock({ $0.events.number }) == told { await Task.yield() }
+    while page.state.withLock({ $0.events.number }) == told, !Task.isCancelled { await Task.yield() }
     // Nobody had looked for so long that nothing was kept: who comes back with an old cursor reads anew.
     let late = try subscribe(page, lastEventID: cursor)
     var second = late.stream.makeAsyncIterator()

@@ -14,7 +14,7 @@ private func order(_ number: UInt64, _ timeout: Duration = .seconds(60), isWithd
 }
 
 private func until(_ condition: () -> Bool) async {
-  while !condition() { await Task.yield() }
+  while !condition(), !Task.isCancelled { await Task.yield() }
 }
 
 @Suite struct DrainDutyTests {

@@ -23,7 +23,7 @@ private func request(_ number: UInt64, tokens: Int64, deadline: BudgetTime = sec
 }
 
 private func until(_ condition: () -> Bool) async {
-  while !condition() { await Task.yield() }
+  while !condition(), !Task.isCancelled { await Task.yield() }
 }
 
 @Suite struct LocalAuthorityTests {

@@ -20,7 +20,7 @@ let clock = SystemBudgetClock()
 
 /// Waits for a condition; the suite's time limit is the guard against one that never comes.
 func eventually(_ condition: () async throws -> Bool) async throws {
-  while !(try await condition()) { await Task.yield() }
+  while !(try await condition()), !Task.isCancelled { await Task.yield() }
 }
 
 /// The coordinator's configuration: one group with limits that never bind.

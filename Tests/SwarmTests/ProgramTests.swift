@@ -16,7 +16,7 @@ import Testing
 #endif
 
 /// `swarmscale-sidecar` and `example-worker` themselves, as processes.
-@Suite(.serialized, .timeLimit(.minutes(2))) struct ProgramTests {
+@Suite(.serialized, .timeLimit(.minutes(10))) struct ProgramTests {
   /// A running program.
   private struct Program {
     let process: Process
@@ -42,7 +42,7 @@ import Testing
 
     /// Waits until `condition`, or the program's end.
     func eventually(_ condition: () async throws -> Bool) async throws {
-      while process.isRunning, !(try await condition()) { await Task.yield() }
+      while process.isRunning, !(try await condition()), !Task.isCancelled { await Task.yield() }
     }
 
     /// Waits for its end; exit code and log.

@@ -10,7 +10,7 @@ import Testing
 @testable import example_worker
 
 /// The library as a worker uses it, and the example.
-@Suite(.serialized, .timeLimit(.minutes(2))) struct SwarmTests {
+@Suite(.serialized, .timeLimit(.minutes(10))) struct SwarmTests {
   @Test("The example answers every question, alone and in a fleet")
   func example() async throws {
     try await MockClaudeServer.withServer(configuration: quickMock()) { mock in

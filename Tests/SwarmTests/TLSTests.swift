@@ -6,7 +6,7 @@ import TestSupport
 import Testing
 
 /// The link over TLS, with an authority made for the test.
-@Suite(.serialized, .timeLimit(.minutes(2))) struct TLSTests {
+@Suite(.serialized, .timeLimit(.minutes(10))) struct TLSTests {
   /// Makes certificates: `server` for 127.0.0.1, `named` for kubernetes.default.svc alone, both by `ca`; `other-ca`.
   private static func withCertificates(_ body: (_ folder: String) async throws -> Void) async throws {
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("swarm-\(UUID().uuidString)")

@@ -19,19 +19,26 @@ struct QueueRig: Sendable {
 
   /// Runs a queue around `body`.
   static func with<Result: Sendable>(
-    policy: TaskRetryPolicy = TaskRetryPolicy(), _ body: @Sendable (QueueRig) async throws -> Result
+    policy: TaskRetryPolicy = TaskRetryPolicy(), tasks limit: Int? = nil,
+    _ body: @Sendable (QueueRig) async throws -> Result
   ) async throws -> Result {
-    let engine = LocalEngine(policy: policy, time: SystemTimeSource())
-    let port = AsyncStream.makeStream(of: Int.self)
-    let server = TaskQueueServer(engine: engine.tasks, logger: Logger(label: "queue") { _ in SwiftLogNoOpLogHandler() })
-    {
-      port.continuation.yield($0)
-    }
+    var limits = TaskQueueLimits()
+    limits.tasks = limit ?? limits.tasks
+    return try await serving(LocalEngine(limits: limits, policy: policy, time: SystemTimeSource()), body)
+  }
+
+  /// Serves an engine around `body`.
+  static func serving<Result: Sendable>(
+    _ engine: LocalEngine, port: Int = 0, _ body: @Sendable (QueueRig) async throws -> Result
+  ) async throws -> Result {
+    let listening = AsyncStream.makeStream(of: Int.self)
+    let logger = Logger(label: "queue") { _ in SwiftLogNoOpLogHandler() }
+    let server = TaskQueueServer(engine: engine, port: port, logger: logger) { listening.continuation.yield($0) }
     let group = ServiceGroup(
       services: [server], logger: Logger(label: "queue") { _ in SwiftLogNoOpLogHandler() })
     return try await withThrowingTaskGroup(of: Void.self) { tasks in
       tasks.addTask { try await group.run() }
-      var ports = port.stream.makeAsyncIterator()
+      var ports = listening.stream.makeAsyncIterator()
       let rig = QueueRig(local: engine, url: "http://127.0.0.1:\(await ports.next() ?? 0)")
       let result: Swift.Result<Result, any Error>
       do { result = .success(try await body(rig)) } catch { result = .failure(error) }
@@ -50,9 +57,13 @@ struct QueueRig: Sendable {
     try await engine.statistics(of: queue)[queue] ?? TaskQueueStatistics()
   }
 
-  /// Joins a swarm whose queue this is.
-  func join<Result>(slots: Int = 2, _ body: (Swarm) async throws -> Result) async throws -> Result {
-    var configuration = try SwarmConfiguration(environment: ["SWARMSCALE_TASKS": url, "ANTHROPIC_API_KEY": "none"])
+  /// Joins a swarm whose queue this is; `outbox`: where results are kept.
+  func join<Result>(
+    slots: Int = 2, outbox: String? = nil, _ body: (Swarm) async throws -> Result
+  ) async throws -> Result {
+    var environment = ["SWARMSCALE_TASKS": url, "ANTHROPIC_API_KEY": "none"]
+    environment["SWARMSCALE_OUTBOX"] = outbox
+    var configuration = try SwarmConfiguration(environment: environment)
     configuration.slots = slots
     configuration.logger = Logger(label: "worker") { _ in SwiftLogNoOpLogHandler() }
     return try await Swarm.join(configuration, body)

@@ -1,10 +1,13 @@
+import Foundation
+import KubernetesRuntime
+import LocalEngine
 import SwarmCoordination
 import TaskQueue
 import TaskQueueServer
 import Testing
 
 /// The library's side of a queue of tasks, against the real server.
-@Suite("Tasks of the library", .timeLimit(.minutes(2))) struct SwarmTasksTests {
+@Suite("Tasks of the library", .timeLimit(.minutes(10))) struct SwarmTasksTests {
   @Test("Tasks are submitted and worked on, as many at once as there are slots, each once")
   func works() async throws {
     try await QueueRig.with { rig in
@@ -109,6 +112,23 @@ import Testing
       let statistics = try await rig.statistics()
       #expect(statistics.done == 1)
       #expect(statistics.expired == 0)
+    }
+  }
+
+  @Test("A submission waits while the queue takes no more, and is refused when it still does after its patience")
+  func waitsForRoom() async throws {
+    try await QueueRig.with(tasks: 1) { rig in
+      try await rig.submit(1)
+      try await rig.join { swarm in
+        let tasks = try swarm.tasks("q")
+        let request = [SwarmTaskRequest(payload: Array("1".utf8))]
+        let refusal = await #expect(throws: TaskQueueRefusal.self) { try await tasks.submit(request, patience: .zero) }
+        #expect(refusal?.status == 429)
+        async let submitted = tasks.submit(request)
+        let first = try #require(try await rig.engine.claim(ClaimRequest(queue: "q", worker: "w"), wait: .zero).first)
+        _ = try await rig.engine.complete(first.ticket, result: [])
+        #expect(try await submitted.count == 1)
+      }
     }
   }
 
@@ -223,6 +243,47 @@ import Testing
       let statistics = try await rig.statistics()
       #expect(statistics.dead == 1)
       #expect(statistics.done == 0)
+    }
+  }
+
+  @Test(
+    "A queue that is away for longer than the leases costs no work: what is done and what is under way is said before anything is claimed"
+  )
+  func outage() async throws {
+    let engine = LocalEngine(policy: .with { $0.lease = .seconds(1) }, time: SystemTimeSource())
+    let (begun, proceed, more) = (Tally(), Tally(), Tally())
+    let url = AsyncStream.makeStream(of: String.self)
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      group.addTask {
+        var urls = url.stream.makeAsyncIterator()
+        let rig = QueueRig(local: engine, url: await urls.next() ?? "")
+        try await rig.join(slots: 2) { swarm in
+          try await swarm.tasks("q").work { task in
+            begun.add()
+            // Of the first two one ends while the queue is away, the other one goes on.
+            await (task.id.hasSuffix("-1") ? proceed : more).reaches(1)
+            return []
+          }
+        }
+      }
+      let port = try await QueueRig.serving(engine) { rig in
+        try await rig.submit(3)
+        url.continuation.yield(rig.url)
+        await begun.reaches(2)
+        return try #require(URL(string: rig.url)?.port)
+      }
+      proceed.add()
+      while try await engine.tasks.statistics(of: "q")["q"]?.expired ?? 0 < 2, !Task.isCancelled { await Task.yield() }
+      try await QueueRig.serving(engine, port: port) { rig in
+        // The third one: it was claimed after the others were heard.
+        await begun.reaches(3)
+        let statistics = try await rig.statistics()
+        #expect(statistics.done == 1 && statistics.leased == 2 && statistics.pending == 0)
+        more.add()
+        while try await rig.statistics().done < 3, !Task.isCancelled { await Task.yield() }
+        #expect(try await rig.statistics().claims == 3 && begun.count == 3)
+      }
+      group.cancelAll()
     }
   }
 

@@ -1,3 +1,5 @@
+import CoordinationAPI
+import CoordinationEngine
 import LocalEngine
 import Logging
 import NIOHTTP1
@@ -10,11 +12,12 @@ import TaskQueueServer
 import Testing
 
 /// The sidecar's `/v1/tasks` in front of the real queue, over real connections.
-@Suite("Tasks through the sidecar", .timeLimit(.minutes(2))) struct TaskRelayTests {
+@Suite("Tasks through the sidecar", .timeLimit(.minutes(10))) struct TaskRelayTests {
   /// A sidecar, and a worker that speaks HTTP with it.
   struct Sidecar: Sendable {
     let pool: AgentPool
     let worker: TaskQueueLink
+    let url: String
 
     func next(_ body: String = #"{"queue":"q"}"#, wait: Int = 0) async throws -> [TaskClaim] {
       let answer = try await worker.call(.POST, "/v1/tasks/next?wait=\(wait)", Array(body.utf8))
@@ -38,11 +41,12 @@ import Testing
     let client = UpstreamClient(try UpstreamAddress("http://127.0.0.1:9"))
     let gateway = ClaudeGateway(
       configuration: .init(client: "test", hold: .seconds(1)), authority: authority, client: client, clock: clock)
-    let relay = try url.map {
-      TaskRelay(link: TaskQueueLink(try UpstreamAddress($0), clock: clock), pool: pool, worker: "pod-a")
-    }
+    let link = try url.map { TaskQueueLink(try UpstreamAddress($0), clock: clock) }
+    let relay = link.map { TaskRelay(link: $0, pool: pool, worker: "pod-a") }
     var configuration = SidecarServer.Configuration(port: 0)
     configuration.tasks = relay
+    let engine = try url.map { RemoteEngine(try UpstreamAddress($0), clock: clock) }
+    configuration.engine = engine.map { EngineAPI($0) }
     let server = try await SidecarServer(
       configuration: configuration, gateway: gateway, pool: pool, clock: clock,
       metrics: SidecarMetrics(budgets: { [] }), logger: logger)
@@ -50,10 +54,13 @@ import Testing
     try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask { try await server.run() }
       defer { group.cancelAll() }
-      try await body(Sidecar(pool: pool, worker: worker))
+      try await body(Sidecar(pool: pool, worker: worker, url: server.url))
+      // Ends streams that nobody has cancelled.
+      server.stop()
     }
+    await engine?.close()
     await worker.shutDown()
-    await relay?.shutDown()
+    await link?.shutDown()
     await client.shutDown()
   }
 
@@ -133,11 +140,11 @@ import Testing
     try await QueueRig.with { rig in
       try await withSidecar(queue: rig.url) { sidecar in
         async let waiting = sidecar.next(wait: 60)
-        while rig.local.waiting(in: "q") == 0 { await Task.yield() }
+        while rig.local.waiting(in: "q") == 0, !Task.isCancelled { await Task.yield() }
         sidecar.pool.close()
         let handedOut = try await waiting
         #expect(handedOut.isEmpty)
-        while rig.local.waiting(in: "q") > 0 { await Task.yield() }
+        while rig.local.waiting(in: "q") > 0, !Task.isCancelled { await Task.yield() }
         try await rig.submit(1)
         let answer = try await sidecar.worker.call(.POST, "/v1/tasks/next?wait=60", Array(#"{"queue":"q"}"#.utf8))
         #expect(String(decoding: answer.body, as: UTF8.self).contains(#""draining":true"#))
@@ -152,10 +159,10 @@ import Testing
     try await QueueRig.with { rig in
       try await withSidecar(slots: 1, queue: rig.url) { sidecar in
         let waiting = Task { try await sidecar.next(wait: 60) }
-        while rig.local.waiting(in: "q") == 0 { await Task.yield() }
+        while rig.local.waiting(in: "q") == 0, !Task.isCancelled { await Task.yield() }
         waiting.cancel()
         _ = await waiting.result
-        while rig.local.waiting(in: "q") > 0 { await Task.yield() }
+        while rig.local.waiting(in: "q") > 0, !Task.isCancelled { await Task.yield() }
         #expect(!sidecar.pool.isFetching)
         try await rig.submit(1)
         let claim = try #require(try await sidecar.next(wait: 20).first)
@@ -180,6 +187,56 @@ import Testing
         let none = try await worker.call(.POST, "/v1/tasks/next", Array(#"{"queue":"q","max":0}"#.utf8))
         #expect(none.status == 400)
         #expect(sidecar.pool.busy == 0)
+      }
+    }
+  }
+
+  @Test("Several tasks in one step free their slots as one by one; one that is refused for its size keeps its")
+  func severalSteps() async throws {
+    try await QueueRig.with { rig in
+      try await rig.submit(3)
+      try await withSidecar(slots: 3, queue: rig.url) { sidecar in
+        let claims = try await sidecar.next(#"{"queue":"q","max":3}"#)
+        try #require(claims.count == 3)
+        #expect(sidecar.pool.busy == 3)
+        let tasks = claims.map { #"{"id":"\#($0.id)","epoch":\#($0.epoch)"# }
+        let large = String(repeating: "x", count: 300_000)
+        let results = #"{"tasks":[\#(tasks[0])},\#(tasks[1]),"result":"\#(large)"}]}"#
+        let done = try await sidecar.worker.call(.POST, "/v1/tasks/complete", Array(results.utf8))
+        #expect(done.status == 200, "\(done.message)")
+        #expect(sidecar.pool.busy == 2)
+        let rest = #"{"tasks":[\#(tasks[1])},\#(tasks[2])}]}"#
+        let renewed = try await sidecar.worker.call(.POST, "/v1/tasks/heartbeat", Array(rest.utf8))
+        #expect(renewed.status == 200 && sidecar.pool.busy == 2)
+        let released = try await sidecar.worker.call(.POST, "/v1/tasks/release", Array(rest.utf8))
+        #expect(released.status == 200 && sidecar.pool.busy == 0)
+      }
+    }
+  }
+
+  @Test("State, blobs, counters, schedules and messages are the queue's engine's, through the sidecar")
+  func engine() async throws {
+    try await QueueRig.with { rig in
+      try await withSidecar(queue: rig.url) { sidecar in
+        let near = RemoteEngine(try UpstreamAddress(sidecar.url))
+        let revision = try await near.state.put("a", [1, 255])
+        #expect(try await rig.local.state.get("a")?.value == [1, 255])
+        await #expect(throws: EngineError.conflict(key: "a", expected: .absent, current: revision)) {
+          try await near.state.create("a", [2])
+        }
+        var watch = try await near.state.watch("", after: revision).makeAsyncIterator()
+        try await rig.local.state.put("b", [3])
+        #expect(try await watch.next() == .put(try #require(try await near.state.get("b"))))
+        let bytes = [UInt8](repeating: 9, count: 2_000_000)
+        #expect(try await near.blobs.get(near.blobs.put(bytes)) == bytes)
+        #expect(try await near.counters.add(3, to: "n") == 3)
+        try await near.schedules.schedule("s", .message(Message(subject: "m", payload: [1])), after: .seconds(900))
+        #expect(try await rig.local.schedules.pending().map(\.key) == ["s"])
+        let subscription = try await near.messages.subscribe(.below("events."), buffer: 10)
+        try await rig.local.messages.publish(Message(subject: "events.x", payload: [7]))
+        var messages = subscription.makeAsyncIterator()
+        #expect(try await messages.next() == Message(subject: "events.x", payload: [7]))
+        await near.close()
       }
     }
   }

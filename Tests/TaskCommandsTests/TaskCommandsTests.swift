@@ -1,6 +1,9 @@
 import ArgumentParser
+import CoordinationAPI
 import KubernetesCore
 import LocalEngine
+import Synchronization
+import TaskQueue
 import TaskQueueServer
 import Testing
 
@@ -44,6 +47,54 @@ private struct DirectTransport: APITransport {
       let id = try #require(task["id"]?.stringValue)
       let body: JSONValue = ["epoch": task["epoch"] ?? 0, "reason": "no such\nfile", "retry": false]
       _ = try await client.ask(.post, "/v1/tasks/\(id)/fail", body)
+    }
+  }
+
+  /// A clock that lets somebody act while others sleep.
+  private final class BusyClock: EngineClock {
+    private let state = Mutex(Duration.zero)
+    private let act: @Sendable () async throws -> Void
+
+    init(_ act: @escaping @Sendable () async throws -> Void) { self.act = act }
+
+    var now: Duration { state.withLock { $0 } }
+    var wall: Duration { now }
+    func sleep(until time: Duration) async throws {
+      state.withLock { $0 = max($0, time) }
+      try await act()
+    }
+  }
+
+  @Test(
+    "While the queue takes no more a submission waits as long as it is told, says so, and gives up after its patience")
+  func waitsForRoom() async throws {
+    var settings = LocalEngineSettings()
+    settings.tasks.tasks = 1
+    let local = LocalEngine(settings: settings, clock: SystemEngineClock())
+    let engine = local.tasks
+    let client = TaskClient(engine: local)
+    let body: JSONValue = ["queue": "q", "payload": 1]
+    _ = try await client.ask(.post, "/v1/tasks", body)
+    await #expect(throws: TaskCommandError.self) { _ = try await client.ask(.post, "/v1/tasks", body) }
+    let pauses = Mutex<[Duration]>([])
+    let turns = Mutex(0)
+    let clock = BusyClock {
+      guard
+        turns.withLock({
+          $0 += 1; return $0
+        }) == 3
+      else { return }
+      let task = try #require(try await engine.claim(ClaimRequest(queue: "q", worker: "w"), wait: .zero).first)
+      _ = try await engine.complete(task.ticket, result: [])
+    }
+    _ = try await client.ask(.post, "/v1/tasks", body, patience: .seconds(600), clock: clock) { words, pause in
+      #expect(words.contains("1"))
+      pauses.withLock { $0.append(pause) }
+    }
+    #expect(pauses.withLock { $0.count } == 3)
+    #expect(pauses.withLock { $0.allSatisfy { (.seconds(5) ... .milliseconds(6_250)).contains($0) } })
+    await #expect(throws: TaskCommandError.self) {
+      _ = try await client.ask(.post, "/v1/tasks", body, patience: .seconds(20), clock: BusyClock {})
     }
   }
 

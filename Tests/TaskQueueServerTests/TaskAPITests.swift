@@ -1,3 +1,4 @@
+import CoordinationAPI
 import KubernetesCore
 import LocalEngine
 import TaskQueue

@@ -122,6 +122,25 @@ private struct WrittenQueue {
     }
   }
 
+  @Test("A lease that ran out before a restart or during it holds on until somebody else claims the task")
+  func late() throws {
+    var one = WrittenQueue()
+    _ = try one.queue.submit([NewTask(payload: [1]), NewTask(payload: [2])], now: .zero)
+    let tickets = try one.queue.claim(worker: "a", maximum: 2, lease: .seconds(30), now: .zero).map(\.ticket)
+    one.write()
+    one.queue.expire(now: .seconds(40))
+    one.write()
+    one.crash()
+    #expect(try one.queue.complete(tickets[0], result: [], now: .seconds(50)) == .committed)
+    one.write()
+    one.crash()
+    #expect(try one.queue.renew(tickets[1], lease: .seconds(30), now: .seconds(60)) == .seconds(30))
+    one.write()
+    one.crash()
+    #expect(try one.queue.claim(worker: "b", maximum: 2, lease: nil, now: .seconds(70)).isEmpty)
+    #expect(try one.queue.complete(tickets[1], result: [], now: .seconds(95)) == .committed)
+  }
+
   @Test("C03: of two that go on from one checkpoint the second is told so, and the next claim begins at the first's")
   func checkpoints() throws {
     var queue = TaskQueue(name: "q", instance: "a")

@@ -67,6 +67,59 @@ extension TaskQueue {
     #expect(queue.statistics(now: at(34)).stale == 2)
   }
 
+  @Test("A lease that ran out holds on as long as nobody else has claimed the task: it is saved, renewed and committed")
+  mutating func late() throws {
+    let ids = try (0..<3).map { _ in try queue.submitOne(task(), now: at(0)) }
+    let tickets = try queue.claim(worker: "a", maximum: 3, lease: at(30), now: at(0)).map(\.ticket)
+    // The engine was away: it looks again after the leases have run out.
+    #expect(queue.statistics(now: at(100)).pending == 3 && queue.claimable == 3)
+    try queue.checkpoint(tickets[0], CheckpointHead(step: 1, reference: [1]), replacing: nil, now: at(100))
+    #expect(queue.claimable == 3, "what is saved is not leased yet")
+    #expect(try queue.renew(tickets[1], lease: at(30), now: at(100)) == at(30))
+    #expect(queue.claimable == 2 && queue.nextDeadline == at(130))
+    #expect(try queue.complete(tickets[2], result: [7], now: at(100)) == .committed)
+    #expect(try queue.complete(tickets[2], result: [8], now: at(101)) == .alreadyCommitted)
+    #expect(queue.claimable == 1)
+    // Somebody else gets the one task that is left, and no other: from then on its first worker is late.
+    let others = try queue.claim(worker: "b", maximum: 5, lease: at(30), now: at(102))
+    #expect(others.map(\.ticket) == [TaskTicket(id: ids[0], epoch: 2)])
+    #expect(others.first?.checkpoint?.step == 1 && others.first?.attempt == 2)
+    #expect(throws: TaskQueueError.staleTicket(tickets[0], currentEpoch: 2, state: .leased)) {
+      try queue.complete(tickets[0], result: [1], now: at(102))
+    }
+    // A second end of the same lease is as the first.
+    #expect(queue.statistics(now: at(131)).ready.reduce(0, +) == 1)
+    #expect(try queue.complete(tickets[1], result: [2], now: at(131)) == .committed)
+    let statistics = queue.statistics(now: at(131))
+    #expect(statistics.done == 2 && statistics.leased == 1 && statistics.pending == 0 && statistics.lost == 0)
+    #expect(statistics.expired == 4 && queue.claimable == 0)
+  }
+
+  @Test("Who has handed a task back, failed it or let it become a dead letter has no ticket any more")
+  mutating func ended() throws {
+    _ = try queue.submitOne(task(), now: at(0))
+    let released = try queue.claimOne(lease: at(30), now: at(0)).ticket
+    // Late, which is no other than in time: the attempt doesn't count, the failure does.
+    try queue.release(released, now: at(40))
+    let failed = try queue.claimOne(lease: at(30), now: at(40))
+    #expect(failed.attempt == 1)
+    let outcome = try queue.fail(
+      failed.ticket, reason: "x", isRetryable: true, delay: at(1), jitter: 0, now: at(80))
+    #expect(outcome == .retried(after: at(1)))
+    #expect(queue.statistics(now: at(80)).delayed == 1 && queue.claimable == 0)
+    for ticket in [released, failed.ticket] {
+      #expect(throws: TaskQueueError.self) { try queue.complete(ticket, result: [], now: at(82)) }
+      #expect(throws: TaskQueueError.self) { _ = try queue.renew(ticket, lease: nil, now: at(82)) }
+    }
+    var (last, now) = (failed.ticket, 100)
+    while queue.statistics(now: at(now)).dead == 0 {
+      last = try queue.claimOne(lease: at(1), now: at(now)).ticket
+      now += 2
+    }
+    #expect(throws: TaskQueueError.self) { try queue.complete(last, result: [], now: at(now)) }
+    #expect(queue.statistics(now: at(now)).lost == 0)
+  }
+
   @Test("C01: a task that takes ten times its lease is run once, as long as the lease is renewed")
   mutating func renewed() throws {
     _ = try queue.submitOne(task(), now: at(0))

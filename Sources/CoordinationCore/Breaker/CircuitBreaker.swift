@@ -1,7 +1,10 @@
 /// Keeps work away from something that fails: a dependency (an endpoint, a model, a class of failure), or a pool of agents (`PoolBreaker`).
 ///
-/// Five failures in a row open it, or every second of twenty calls and more within 30 s. It stays open for 60 s; then one probe at a
-/// time goes through, and two of them that succeed close it. A probe that fails opens it for twice as long, ten minutes at most.
+/// Five failures in a row open it, or every second of twenty calls and more within 30 s. It stays open for 54 to 60 s; then one probe at a
+/// time goes through, and two of them that succeed close it. A probe that fails opens it again for as long: whoever counts failures counts
+/// outages (5xx, 529, timeouts, broken connections), and what was repaired must be in use again 60 s and two calls later. Growing pauses would save a call a
+/// minute and cost up to ten minutes of work; that a fleet doesn't probe as a herd is the work of chance and of `mayProbe`. Where failures are no
+/// outages `Policy.longestOpenTime` lets the pauses double.
 /// Trouble with rates is none of its business: who answers 429 is there. A pure state machine: time is an argument, and so is chance.
 package struct CircuitBreaker: Hashable, Sendable {
   /// When it opens, and for how long.
@@ -14,11 +17,12 @@ package struct CircuitBreaker: Hashable, Sendable {
     package var windowCalls = 20
     /// The percentage of failed calls within the window that opens it.
     package var windowFailurePercent = 50
-    /// How long it stays open for the first time.
+    /// How long it stays open at most for the first time.
     package var openTime: Duration
-    /// How long it stays open at most, however often probes have failed.
-    package var longestOpenTime = Duration.seconds(600)
-    /// How far chance moves these times, in percent of them: a hundred pods must not probe at the same moment.
+    /// How long it stays open at most when probes fail again and again, each time twice as long as the time before; `openTime` unless it is longer: an
+    /// outage is looked at once a minute however long it lasts.
+    package var longestOpenTime = Duration.zero
+    /// How far chance shortens these times, in percent of them: a hundred pods must not probe at the same moment, and none may probe later.
     package var jitterPercent = 10
     /// Probes in a row whose success closes it.
     package var successes = 2
@@ -59,7 +63,7 @@ package struct CircuitBreaker: Hashable, Sendable {
 
   /// What happens to a breaker.
   package enum Event: Hashable, Sendable {
-    /// A call ended. `jitter` chooses by how much an opening's time is shortened (0) or lengthened (`UInt32.max`); half of it is none.
+    /// A call ended. `jitter` chooses by how much an opening's time is shortened: 0 the most, `UInt32.max` not at all.
     case ended(Permit, Outcome, jitter: UInt32)
     /// Somebody else has found out: it opens whatever it has counted itself.
     case tripped(jitter: UInt32)
@@ -178,8 +182,8 @@ package struct CircuitBreaker: Hashable, Sendable {
     for _ in 0..<openings where length < policy.longestOpenTime { length = length * 2 }
     length = min(length, max(policy.longestOpenTime, policy.openTime))
     let percent = Int64(policy.jitterPercent)
-    // From 100 - percent to 100 + percent hundredths, in steps of a millionth.
-    let millionths = (100 - percent) * 10_000 + 2 * percent * 10_000 * Int64(jitter) / Int64(UInt32.max)
+    // From 100 - percent to 100 hundredths, in steps of a millionth.
+    let millionths = (100 - percent) * 10_000 + percent * 10_000 * Int64(jitter) / Int64(UInt32.max)
     let until = now + length * millionths / 1_000_000
     openings += 1
     failures = 0

@@ -45,6 +45,8 @@ package struct GarbageCollector: Sendable {
     case wrote(blob: String)
     /// A thing's result is committed: its blobs but these are done with.
     case committed(String, keeps: [String])
+    /// A thing is in the store no more, whoever removed it: it refers to nothing.
+    case gone(String)
     /// An owner made a resource.
     case owns(String, Resource)
     /// An owner let it go in order.
@@ -123,6 +125,10 @@ package struct GarbageCollector: Sendable {
       things[name]?.stage = .tombstone
       due.push(Due(at: now + policy.tombstone, what: .forget, name: name))
       return [.free(name), .bury(name)]
+    case .gone(let name):
+      guard things[name] != nil else { break }
+      refer(name, [], now)
+      things[name] = nil
     case .owns(let owner, let resource): owners[owner, default: []].insert(resource)
     case .released(let owner, let resource):
       owners[owner]?.remove(resource)

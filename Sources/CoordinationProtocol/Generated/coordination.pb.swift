@@ -517,11 +517,33 @@ package nonisolated struct WireActivity: Sendable {
   /// Clears the value of `unsavedAgeMs`. Subsequent reads from it will return its default value.
   package mutating func clearUnsavedAgeMs() {self._unsavedAgeMs = nil}
 
+  /// The queues that it takes tasks from, as it saw them last. Others of the fleet see the same ones: a queue counts once.
+  package var queues: [WireQueueDepth] = []
+
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 
   fileprivate var _unsavedAgeMs: Int64? = nil
+}
+
+/// Tasks that wait in a queue of the fleet's.
+package nonisolated struct WireQueueDepth: Sendable {
+  // SwiftProtobuf.Message conformance is added in an extension below. See the
+  // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
+  // methods supported on all messages.
+
+  package var queue: String = String()
+
+  /// Tasks that could be taken now.
+  package var waiting: UInt32 = 0
+
+  /// How long ago this was seen.
+  package var ageMs: Int64 = 0
+
+  package var unknownFields = SwiftProtobuf.UnknownStorage()
+
+  package init() {}
 }
 
 package nonisolated struct WireIdentity: Sendable {
@@ -695,42 +717,66 @@ package nonisolated struct WireOutstandingGrant: Sendable {
 }
 
 /// Everything of one batch; taken in in the order of the fields.
-package nonisolated struct WireWorkerFrame: Sendable {
+package nonisolated struct WireWorkerFrame: @unchecked Sendable {
   // SwiftProtobuf.Message conformance is added in an extension below. See the
   // `Message` and `Message+*Additions` files in the SwiftProtobuf library for
   // methods supported on all messages.
 
-  package var groups: [WireGroupDefinition] = []
+  package var groups: [WireGroupDefinition] {
+    get {_storage._groups}
+    set {_uniqueStorage()._groups = newValue}
+  }
 
-  package var observations: [WireLimitObservation] = []
+  package var observations: [WireLimitObservation] {
+    get {_storage._observations}
+    set {_uniqueStorage()._observations = newValue}
+  }
 
-  package var settlements: [WireSettlement] = []
+  package var settlements: [WireSettlement] {
+    get {_storage._settlements}
+    set {_uniqueStorage()._settlements = newValue}
+  }
 
-  package var rejections: [WireRejection] = []
+  package var rejections: [WireRejection] {
+    get {_storage._rejections}
+    set {_uniqueStorage()._rejections = newValue}
+  }
 
-  package var requests: [WireGrantRequest] = []
+  package var requests: [WireGrantRequest] {
+    get {_storage._requests}
+    set {_uniqueStorage()._requests = newValue}
+  }
 
-  package var cancellations: [WireCancellation] = []
+  package var cancellations: [WireCancellation] {
+    get {_storage._cancellations}
+    set {_uniqueStorage()._cancellations = newValue}
+  }
 
   package var activity: WireActivity {
-    get {_activity ?? WireActivity()}
-    set {_activity = newValue}
+    get {_storage._activity ?? WireActivity()}
+    set {_uniqueStorage()._activity = newValue}
   }
   /// Returns true if `activity` has been explicitly set.
-  package var hasActivity: Bool {self._activity != nil}
+  package var hasActivity: Bool {_storage._activity != nil}
   /// Clears the value of `activity`. Subsequent reads from it will return its default value.
-  package mutating func clearActivity() {self._activity = nil}
+  package mutating func clearActivity() {_uniqueStorage()._activity = nil}
 
-  package var drainAcks: [WireDrainAck] = []
+  package var drainAcks: [WireDrainAck] {
+    get {_storage._drainAcks}
+    set {_uniqueStorage()._drainAcks = newValue}
+  }
 
   /// The worker ends for good: its share is free at once.
-  package var goodbye: Bool = false
+  package var goodbye: Bool {
+    get {_storage._goodbye}
+    set {_uniqueStorage()._goodbye = newValue}
+  }
 
   package var unknownFields = SwiftProtobuf.UnknownStorage()
 
   package init() {}
 
-  fileprivate var _activity: WireActivity? = nil
+  fileprivate var _storage = _StorageClass.defaultInstance
 }
 
 package nonisolated struct WireGrantRequest: Sendable {
@@ -1577,7 +1623,7 @@ nonisolated extension WireShare: SwiftProtobuf.Message, SwiftProtobuf._MessageIm
 
 nonisolated extension WireActivity: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
   package static let protoMessageName: String = _protobuf_package + ".Activity"
-  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}slots\0\u{1}busy\0\u{3}in_flight\0\u{1}waiting\0\u{3}oldest_age_ms\0\u{1}queued\0\u{1}completed\0\u{3}unsaved_age_ms\0")
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}slots\0\u{1}busy\0\u{3}in_flight\0\u{1}waiting\0\u{3}oldest_age_ms\0\u{1}queued\0\u{1}completed\0\u{3}unsaved_age_ms\0\u{1}queues\0")
 
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
     while let fieldNumber = try decoder.nextFieldNumber() {
@@ -1593,6 +1639,7 @@ nonisolated extension WireActivity: SwiftProtobuf.Message, SwiftProtobuf._Messag
       case 6: try { try decoder.decodeSingularUInt32Field(value: &self.queued) }()
       case 7: try { try decoder.decodeSingularUInt64Field(value: &self.completed) }()
       case 8: try { try decoder.decodeSingularInt64Field(value: &self._unsavedAgeMs) }()
+      case 9: try { try decoder.decodeRepeatedMessageField(value: &self.queues) }()
       default: break
       }
     }
@@ -1627,6 +1674,9 @@ nonisolated extension WireActivity: SwiftProtobuf.Message, SwiftProtobuf._Messag
     try { if let v = self._unsavedAgeMs {
       try visitor.visitSingularInt64Field(value: v, fieldNumber: 8)
     } }()
+    if !self.queues.isEmpty {
+      try visitor.visitRepeatedMessageField(value: self.queues, fieldNumber: 9)
+    }
     try unknownFields.traverse(visitor: &visitor)
   }
 
@@ -1639,6 +1689,47 @@ nonisolated extension WireActivity: SwiftProtobuf.Message, SwiftProtobuf._Messag
     if lhs.queued != rhs.queued {return false}
     if lhs.completed != rhs.completed {return false}
     if lhs._unsavedAgeMs != rhs._unsavedAgeMs {return false}
+    if lhs.queues != rhs.queues {return false}
+    if lhs.unknownFields != rhs.unknownFields {return false}
+    return true
+  }
+}
+
+nonisolated extension WireQueueDepth: SwiftProtobuf.Message, SwiftProtobuf._MessageImplementationBase, SwiftProtobuf._ProtoNameProviding {
+  package static let protoMessageName: String = _protobuf_package + ".QueueDepth"
+  package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}queue\0\u{1}waiting\0\u{3}age_ms\0")
+
+  package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
+    while let fieldNumber = try decoder.nextFieldNumber() {
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every case branch when no optimizations are
+      // enabled. https://github.com/apple/swift-protobuf/issues/1034
+      switch fieldNumber {
+      case 1: try { try decoder.decodeSingularStringField(value: &self.queue) }()
+      case 2: try { try decoder.decodeSingularUInt32Field(value: &self.waiting) }()
+      case 3: try { try decoder.decodeSingularInt64Field(value: &self.ageMs) }()
+      default: break
+      }
+    }
+  }
+
+  package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
+    if !self.queue.isEmpty {
+      try visitor.visitSingularStringField(value: self.queue, fieldNumber: 1)
+    }
+    if self.waiting != 0 {
+      try visitor.visitSingularUInt32Field(value: self.waiting, fieldNumber: 2)
+    }
+    if self.ageMs != 0 {
+      try visitor.visitSingularInt64Field(value: self.ageMs, fieldNumber: 3)
+    }
+    try unknownFields.traverse(visitor: &visitor)
+  }
+
+  package static func ==(lhs: WireQueueDepth, rhs: WireQueueDepth) -> Bool {
+    if lhs.queue != rhs.queue {return false}
+    if lhs.waiting != rhs.waiting {return false}
+    if lhs.ageMs != rhs.ageMs {return false}
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }
@@ -1983,71 +2074,123 @@ nonisolated extension WireWorkerFrame: SwiftProtobuf.Message, SwiftProtobuf._Mes
   package static let protoMessageName: String = _protobuf_package + ".WorkerFrame"
   package static let _protobuf_nameMap = SwiftProtobuf._NameMap(bytecode: "\0\u{1}groups\0\u{1}observations\0\u{1}settlements\0\u{1}rejections\0\u{1}requests\0\u{1}cancellations\0\u{1}activity\0\u{3}drain_acks\0\u{1}goodbye\0")
 
+  fileprivate class _StorageClass {
+    var _groups: [WireGroupDefinition] = []
+    var _observations: [WireLimitObservation] = []
+    var _settlements: [WireSettlement] = []
+    var _rejections: [WireRejection] = []
+    var _requests: [WireGrantRequest] = []
+    var _cancellations: [WireCancellation] = []
+    var _activity: WireActivity? = nil
+    var _drainAcks: [WireDrainAck] = []
+    var _goodbye: Bool = false
+
+      // This property is used as the initial default value for new instances of the type.
+      // The type itself is protecting the reference to its storage via CoW semantics.
+      // This will force a copy to be made of this reference when the first mutation occurs;
+      // hence, it is safe to mark this as `nonisolated(unsafe)`.
+      static nonisolated(unsafe) let defaultInstance = _StorageClass()
+
+    private init() {}
+
+    init(copying source: _StorageClass) {
+      _groups = source._groups
+      _observations = source._observations
+      _settlements = source._settlements
+      _rejections = source._rejections
+      _requests = source._requests
+      _cancellations = source._cancellations
+      _activity = source._activity
+      _drainAcks = source._drainAcks
+      _goodbye = source._goodbye
+    }
+  }
+
+  fileprivate mutating func _uniqueStorage() -> _StorageClass {
+    if !isKnownUniquelyReferenced(&_storage) {
+      _storage = _StorageClass(copying: _storage)
+    }
+    return _storage
+  }
+
   package mutating func decodeMessage<D: SwiftProtobuf.Decoder>(decoder: inout D) throws {
-    while let fieldNumber = try decoder.nextFieldNumber() {
-      // The use of inline closures is to circumvent an issue where the compiler
-      // allocates stack space for every case branch when no optimizations are
-      // enabled. https://github.com/apple/swift-protobuf/issues/1034
-      switch fieldNumber {
-      case 1: try { try decoder.decodeRepeatedMessageField(value: &self.groups) }()
-      case 2: try { try decoder.decodeRepeatedMessageField(value: &self.observations) }()
-      case 3: try { try decoder.decodeRepeatedMessageField(value: &self.settlements) }()
-      case 4: try { try decoder.decodeRepeatedMessageField(value: &self.rejections) }()
-      case 5: try { try decoder.decodeRepeatedMessageField(value: &self.requests) }()
-      case 6: try { try decoder.decodeRepeatedMessageField(value: &self.cancellations) }()
-      case 7: try { try decoder.decodeSingularMessageField(value: &self._activity) }()
-      case 8: try { try decoder.decodeRepeatedMessageField(value: &self.drainAcks) }()
-      case 9: try { try decoder.decodeSingularBoolField(value: &self.goodbye) }()
-      default: break
+    _ = _uniqueStorage()
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      while let fieldNumber = try decoder.nextFieldNumber() {
+        // The use of inline closures is to circumvent an issue where the compiler
+        // allocates stack space for every case branch when no optimizations are
+        // enabled. https://github.com/apple/swift-protobuf/issues/1034
+        switch fieldNumber {
+        case 1: try { try decoder.decodeRepeatedMessageField(value: &_storage._groups) }()
+        case 2: try { try decoder.decodeRepeatedMessageField(value: &_storage._observations) }()
+        case 3: try { try decoder.decodeRepeatedMessageField(value: &_storage._settlements) }()
+        case 4: try { try decoder.decodeRepeatedMessageField(value: &_storage._rejections) }()
+        case 5: try { try decoder.decodeRepeatedMessageField(value: &_storage._requests) }()
+        case 6: try { try decoder.decodeRepeatedMessageField(value: &_storage._cancellations) }()
+        case 7: try { try decoder.decodeSingularMessageField(value: &_storage._activity) }()
+        case 8: try { try decoder.decodeRepeatedMessageField(value: &_storage._drainAcks) }()
+        case 9: try { try decoder.decodeSingularBoolField(value: &_storage._goodbye) }()
+        default: break
+        }
       }
     }
   }
 
   package func traverse<V: SwiftProtobuf.Visitor>(visitor: inout V) throws {
-    // The use of inline closures is to circumvent an issue where the compiler
-    // allocates stack space for every if/case branch local when no optimizations
-    // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
-    // https://github.com/apple/swift-protobuf/issues/1182
-    if !self.groups.isEmpty {
-      try visitor.visitRepeatedMessageField(value: self.groups, fieldNumber: 1)
-    }
-    if !self.observations.isEmpty {
-      try visitor.visitRepeatedMessageField(value: self.observations, fieldNumber: 2)
-    }
-    if !self.settlements.isEmpty {
-      try visitor.visitRepeatedMessageField(value: self.settlements, fieldNumber: 3)
-    }
-    if !self.rejections.isEmpty {
-      try visitor.visitRepeatedMessageField(value: self.rejections, fieldNumber: 4)
-    }
-    if !self.requests.isEmpty {
-      try visitor.visitRepeatedMessageField(value: self.requests, fieldNumber: 5)
-    }
-    if !self.cancellations.isEmpty {
-      try visitor.visitRepeatedMessageField(value: self.cancellations, fieldNumber: 6)
-    }
-    try { if let v = self._activity {
-      try visitor.visitSingularMessageField(value: v, fieldNumber: 7)
-    } }()
-    if !self.drainAcks.isEmpty {
-      try visitor.visitRepeatedMessageField(value: self.drainAcks, fieldNumber: 8)
-    }
-    if self.goodbye != false {
-      try visitor.visitSingularBoolField(value: self.goodbye, fieldNumber: 9)
+    try withExtendedLifetime(_storage) { (_storage: _StorageClass) in
+      // The use of inline closures is to circumvent an issue where the compiler
+      // allocates stack space for every if/case branch local when no optimizations
+      // are enabled. https://github.com/apple/swift-protobuf/issues/1034 and
+      // https://github.com/apple/swift-protobuf/issues/1182
+      if !_storage._groups.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._groups, fieldNumber: 1)
+      }
+      if !_storage._observations.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._observations, fieldNumber: 2)
+      }
+      if !_storage._settlements.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._settlements, fieldNumber: 3)
+      }
+      if !_storage._rejections.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._rejections, fieldNumber: 4)
+      }
+      if !_storage._requests.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._requests, fieldNumber: 5)
+      }
+      if !_storage._cancellations.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._cancellations, fieldNumber: 6)
+      }
+      try { if let v = _storage._activity {
+        try visitor.visitSingularMessageField(value: v, fieldNumber: 7)
+      } }()
+      if !_storage._drainAcks.isEmpty {
+        try visitor.visitRepeatedMessageField(value: _storage._drainAcks, fieldNumber: 8)
+      }
+      if _storage._goodbye != false {
+        try visitor.visitSingularBoolField(value: _storage._goodbye, fieldNumber: 9)
+      }
     }
     try unknownFields.traverse(visitor: &visitor)
   }
 
   package static func ==(lhs: WireWorkerFrame, rhs: WireWorkerFrame) -> Bool {
-    if lhs.groups != rhs.groups {return false}
-    if lhs.observations != rhs.observations {return false}
-    if lhs.settlements != rhs.settlements {return false}
-    if lhs.rejections != rhs.rejections {return false}
-    if lhs.requests != rhs.requests {return false}
-    if lhs.cancellations != rhs.cancellations {return false}
-    if lhs._activity != rhs._activity {return false}
-    if lhs.drainAcks != rhs.drainAcks {return false}
-    if lhs.goodbye != rhs.goodbye {return false}
+    if lhs._storage !== rhs._storage {
+      let storagesAreEqual: Bool = withExtendedLifetime((lhs._storage, rhs._storage)) { (_args: (_StorageClass, _StorageClass)) in
+        let _storage = _args.0
+        let rhs_storage = _args.1
+        if _storage._groups != rhs_storage._groups {return false}
+        if _storage._observations != rhs_storage._observations {return false}
+        if _storage._settlements != rhs_storage._settlements {return false}
+        if _storage._rejections != rhs_storage._rejections {return false}
+        if _storage._requests != rhs_storage._requests {return false}
+        if _storage._cancellations != rhs_storage._cancellations {return false}
+        if _storage._activity != rhs_storage._activity {return false}
+        if _storage._drainAcks != rhs_storage._drainAcks {return false}
+        if _storage._goodbye != rhs_storage._goodbye {return false}
+        return true
+      }
+      if !storagesAreEqual {return false}
+    }
     if lhs.unknownFields != rhs.unknownFields {return false}
     return true
   }

@@ -51,11 +51,13 @@ package struct WorkerActivity: Hashable, Sendable {
   package var completed: UInt64
   /// The age of the work that would be lost if it ended now, where it keeps checkpoints; nil: `oldestAge`.
   package var unsavedAge: Duration?
+  /// The queues that it takes tasks from, by name; several workers tell of the same ones.
+  package var queues: [QueueDepth]
 
   /// Makes a report.
   package init(
     slots: Int = 0, busy: Int = 0, inFlight: Int = 0, waiting: Int = 0, oldestAge: Duration = .zero, queued: Int = 0,
-    completed: UInt64 = 0, unsavedAge: Duration? = nil
+    completed: UInt64 = 0, unsavedAge: Duration? = nil, queues: [QueueDepth] = []
   ) {
     self.slots = slots
     self.busy = busy
@@ -65,6 +67,24 @@ package struct WorkerActivity: Hashable, Sendable {
     self.queued = queued
     self.completed = completed
     self.unsavedAge = unsavedAge
+    self.queues = queues
+  }
+}
+
+/// Tasks that wait in a queue, as one of those who take from it saw it.
+package struct QueueDepth: Hashable, Sendable {
+  /// The queue's name.
+  package var queue: String
+  /// Tasks that could be taken then.
+  package var waiting: Int
+  /// How long ago that was.
+  package var age: Duration
+
+  /// Puts it together.
+  package init(queue: String, waiting: Int, age: Duration = .zero) {
+    self.queue = queue
+    self.waiting = waiting
+    self.age = age
   }
 }
 

@@ -173,7 +173,11 @@ extension WorkerActivity {
     self.init(
       slots: Int(wire.slots), busy: Int(wire.busy), inFlight: Int(wire.inFlight), waiting: Int(wire.waiting),
       oldestAge: Check.duration(wire.oldestAgeMs), queued: Int(wire.queued), completed: wire.completed,
-      unsavedAge: wire.hasUnsavedAgeMs ? Check.duration(wire.unsavedAgeMs) : nil)
+      unsavedAge: wire.hasUnsavedAgeMs ? Check.duration(wire.unsavedAgeMs) : nil,
+      queues: wire.queues.prefix(ProtocolLimits.queues).filter { $0.queue.utf8.count <= ProtocolLimits.labelBytes }.map
+      {
+        QueueDepth(queue: $0.queue, waiting: Int($0.waiting), age: Check.duration($0.ageMs))
+      })
   }
 
   var wire: WireActivity {
@@ -186,6 +190,13 @@ extension WorkerActivity {
       $0.queued = UInt32(clamping: queued)
       $0.completed = completed
       if let unsavedAge { $0.unsavedAgeMs = unsavedAge.wireMilliseconds }
+      $0.queues = queues.prefix(ProtocolLimits.queues).map { depth in
+        WireQueueDepth.with {
+          $0.queue = depth.queue
+          $0.waiting = UInt32(clamping: depth.waiting)
+          $0.ageMs = depth.age.wireMilliseconds
+        }
+      }
     }
   }
 }

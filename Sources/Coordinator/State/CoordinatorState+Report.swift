@@ -43,7 +43,7 @@ package struct FleetActivity: Hashable, Sendable {
   package var inFlight: Int
   /// The requests that wait for the budget.
   package var waiting: Int
-  /// The work that waits for a slot.
+  /// The work that waits: for a slot of a worker, and in the queues that the workers take from. A queue counts once, as who saw it last saw it.
   package var queued: Int
   /// How many workers drain.
   package var draining: Int
@@ -104,6 +104,7 @@ extension CoordinatorState {
 
   private func fleets(of workers: [WorkerReport]) -> [FleetActivity] {
     var fleets: [String: FleetActivity] = [:]
+    var depths: [String: [String: QueueDepth]] = [:]
     for worker in workers where worker.isConnected {
       let name = worker.identity.fleetName
       var fleet =
@@ -121,9 +122,15 @@ extension CoordinatorState {
         fleet.waiting += activity.waiting
         fleet.queued += activity.queued
         fleet.oldestAge = max(fleet.oldestAge, activity.oldestAge)
+        for var depth in activity.queues {
+          depth.age += worker.activityAge
+          let known = depths[name]?[depth.queue]
+          if known.map({ depth.age < $0.age }) ?? true { depths[name, default: [:]][depth.queue] = depth }
+        }
       }
       fleets[name] = fleet
     }
+    for (name, queues) in depths { fleets[name]?.queued += queues.values.reduce(0) { $0 + $1.waiting } }
     return fleets.keys.sorted().compactMap { fleets[$0] }
   }
 }

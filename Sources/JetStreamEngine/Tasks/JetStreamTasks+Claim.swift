@@ -1,4 +1,5 @@
 import CoordinationEngine
+import Logging
 import NATSClient
 import NIOCore
 package import TaskQueue
@@ -35,18 +36,31 @@ extension JetStreamTasks {
       } catch  where !tokens.isEmpty || !claimed.isEmpty {
         // What is there is worked on.
       }
-      let new = try await settle(tokens, request, handle, isLast: claimed.isEmpty)
+      let (came, isAlone) = (tokens, claimed.isEmpty)
+      // Owned: awaited here, bounded by the patience. Broken off in the middle, a claim that nobody has would last for its lease.
+      let new = try await Task { try await self.settle(came, request, handle, isLast: isAlone) }.value
       for task in new { room[task.lane] -= 1 }
       claimed += new
+      if Task.isCancelled { return try await giveUp(claimed) }
       // Tokens that led to no task (copies, results that are there already) are no reason to come back with nothing.
       if !tokens.isEmpty, claimed.isEmpty { continue }
       if !claimed.isEmpty || link.client.eventLoop.now >= deadline || isWaitingEnded { return claimed }
       let open = room
       waited = await handle.intake.wait(room: open, until: deadline)
-      try Task.checkCancellation()
+      if Task.isCancelled {
+        try? waited?.nak()
+        throw CancellationError()
+      }
       if waited == nil { return claimed }
       if let waited, let lane = TaskLane(name: waited.metadata.consumer) { room[lane] += 1 }
     }
+  }
+
+  /// Whoever was cancelled gets nothing: others can have it at once.
+  private func giveUp(_ claimed: [ClaimedTask]) async throws -> [ClaimedTask] {
+    // Owned: awaited here, bounded by the patience. Calls of a cancelled task are cancelled.
+    _ = try? await Task { try await self.release(claimed.map(\.ticket)) }.value
+    throw CancellationError()
   }
 
   /// Makes claims of tokens, all at once; gives them in the tokens' order.
@@ -126,6 +140,15 @@ extension JetStreamTasks {
       try token.term(reason: "no task of this engine")
       return nil
     }
+    let payload: [UInt8]
+    do {
+      payload = try PackedBody.unpack(token.payload, token.headers)
+    } catch {
+      // A newer worker may be able to: this one leaves it alone for a while.
+      logger.error("a task can't be read", metadata: ["task": "\(handle.name)-\(number)", "error": "\(error)"])
+      try token.nak(delay: link.configuration.ackWait)
+      return nil
+    }
     var isConsistent = configurationIsSingle
     for _ in 0..<10 {
       let now = EngineLink.wall
@@ -133,7 +156,7 @@ extension JetStreamTasks {
       isConsistent = false
       switch judge(token, fresh, stored?.record, now: now) {
       case .drop(let successor):
-        if let successor { try await publishToken(number, successor, token.payload.bytes, handle.name) }
+        if let successor { try await publishToken(number, successor, payload, handle.name) }
         try token.ack()
         return nil
       case .later(let pause):
@@ -141,7 +164,7 @@ extension JetStreamTasks {
         return nil
       case .dead(var record):
         record.state = .dead
-        if try await write(number, record, token.payload.bytes, expected: stored?.revision ?? 0, handle) != nil {
+        if try await write(number, record, payload, expected: stored?.revision ?? 0, handle) != nil {
           try token.ack()
           return nil
         }
@@ -159,7 +182,6 @@ extension JetStreamTasks {
         }
         let ticket = TaskTicket(
           id: TaskID(queue: handle.name, instance: handle.instance, number: number), epoch: record.epoch)
-        let payload = token.payload.bytes
         held.insert(
           ticket, .init(token: token, record: record, revision: revision, payload: payload, deadline: deadline))
         return ClaimedTask(
@@ -178,10 +200,11 @@ extension JetStreamTasks {
     _ number: UInt64, _ record: StoredRecord, _ body: [UInt8], expected: UInt64, timeToLive: Duration? = nil,
     _ handle: QueueHandle
   ) async throws -> UInt64? {
+    let (payload, headers) = PackedBody.pack(body, record.headers)
     do {
       return try await link.jetStream.compareAndSet(
         stream: link.layout.recordStream(handle.name), link.layout.recordSubject(handle.name, number),
-        ByteBuffer(bytes: body), headers: record.headers, expected: expected, timeToLive: timeToLive,
+        payload, headers: headers, expected: expected, timeToLive: timeToLive,
         retryingFor: link.configuration.patience)
     } catch let error as JetStreamError where error.isWrongSequence {
       return nil

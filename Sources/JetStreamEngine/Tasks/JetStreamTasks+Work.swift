@@ -35,7 +35,8 @@ extension JetStreamTasks {
       known = nil
       if isDone(record) { return nil }
       let now = EngineLink.wall
-      guard record.state == .leased, record.epoch == ticket.epoch, record.until > now else {
+      // Also when the lease has run out: nobody has claimed it since, which would have changed the epoch.
+      guard record.state == .leased, record.epoch == ticket.epoch else {
         handle.counts.withLock { $0.stale += 1 }
         throw TaskQueueError.staleTicket(ticket, currentEpoch: record.epoch, state: record.name(at: now))
       }

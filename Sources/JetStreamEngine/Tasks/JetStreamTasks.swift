@@ -124,6 +124,7 @@ package final class JetStreamTasks: TaskEngine {
   func submit(_ tasks: [NewTask], to queue: String, names: [String?]) async throws -> [Submission] {
     _ = try check(queue) { rules throws(TaskQueueError) in try rules.submit(tasks, now: .zero) }
     let handle = try await self.queue(queue)
+    try await turnAway(tasks, names, handle)
     try await handle.admit(tasks.count, bytes: tasks.reduce(0) { $0 + $1.payload.count })
     let last = try await allocate(tasks.count, queue)
     let now = EngineLink.wall
@@ -149,6 +150,31 @@ package final class JetStreamTasks: TaskEngine {
     try await publishTokens(fresh, handle)
     await writeRecords(fresh, handle)
     return submissions
+  }
+
+  /// Turns new tasks of a lane away whose backlog is older than its deadline; those that are known already aren't new.
+  private func turnAway(_ tasks: [NewTask], _ names: [String?], _ handle: QueueHandle) async throws {
+    for (lane, overdue) in try await handle.overdue(among: Set(tasks.map(\.lane))) {
+      var fresh = 0
+      for (task, name) in zip(tasks, names) where task.lane == lane {
+        if let name, try await owner(of: name, handle) != nil { continue }
+        fresh += 1
+      }
+      guard fresh > 0 else { continue }
+      let count = fresh
+      handle.counts.withLock { $0.shed += count }
+      throw TaskQueueError.shed(queue: handle.name, lane: lane, age: overdue.age, retryAfter: overdue.retryAfter)
+    }
+  }
+
+  /// The task that has a name; nil: none has.
+  private func owner(of name: String, _ handle: QueueHandle) async throws -> UInt64? {
+    let (stream, subject) = (link.layout.recordStream(handle.name), link.layout.keySubject(handle.name, name))
+    let message = try await link.patiently { try await link.jetStream.message(stream, .last(subject: subject)) }
+    guard let known = message.flatMap({ UInt64($0.message.text) }),
+      try await stored(known, handle)?.record.state != .discarded
+    else { return nil }
+    return known
   }
 
   struct Fresh: Sendable {
@@ -205,13 +231,11 @@ package final class JetStreamTasks: TaskEngine {
   /// What a token is stored as: at once in its lane, or as a schedule that comes out there.
   func entry(_ number: UInt64, _ record: StoredRecord, _ payload: [UInt8], _ queue: String) -> JetStream.BatchEntry {
     let lane = link.layout.tokenSubject(queue, record.lane, number)
-    guard record.state == .delayed else {
-      return .init(lane, ByteBuffer(bytes: payload), headers: record.headers)
-    }
+    let (body, headers) = PackedBody.pack(payload, record.headers)
+    guard record.state == .delayed else { return .init(lane, body, headers: headers) }
     var options = PublishOptions()
     options.schedule = .init(at: record.until, target: lane)
-    return .init(
-      link.layout.delaySubject(queue, number), ByteBuffer(bytes: payload), headers: record.headers, options: options)
+    return .init(link.layout.delaySubject(queue, number), body, headers: headers, options: options)
   }
 
   /// Puts a token in; said twice it may be there twice, and the one that isn't named by the record is dropped.
@@ -230,15 +254,10 @@ package final class JetStreamTasks: TaskEngine {
     if fresh.count == 1 {
       return try await publishToken(fresh[0].number, fresh[0].record, fresh[0].task.payload, handle.name)
     }
-    let now = fresh.filter { $0.record.state != .delayed }
-    if !now.isEmpty {
-      let entries = now.map { entry($0.number, $0.record, $0.task.payload, handle.name) }
-      // Whether it is stored after a lost answer is unknown: it isn't said again here, the caller does by the tasks' keys.
-      _ = try await link.atomically(entries)
-    }
-    for task in fresh where task.record.state == .delayed {
-      try await publishToken(task.number, task.record, task.task.payload, handle.name)
-    }
+    guard !fresh.isEmpty else { return }
+    let entries = fresh.map { entry($0.number, $0.record, $0.task.payload, handle.name) }
+    // Whether it is stored after a lost answer is unknown: it isn't said again here, the caller does by the tasks' keys.
+    _ = try await link.atomically(entries)
   }
 
   /// Where this fails the first claim writes it.
@@ -268,7 +287,7 @@ package final class JetStreamTasks: TaskEngine {
         direct: !consistent)
     }
     guard let message, let record = StoredRecord(message.message.headers) else { return nil }
-    return (record, message.sequence, message.message.payload.bytes)
+    return (record, message.sequence, try PackedBody.unpack(message.message.payload, message.message.headers))
   }
 
   /// A task's token, in its lane or before its time: the record of then, and the payload.
@@ -280,7 +299,7 @@ package final class JetStreamTasks: TaskEngine {
     for subject in subjects {
       let message = try await link.patiently { try await link.jetStream.message(stream, .last(subject: subject)) }
       if let message, let record = StoredRecord(message.message.headers) {
-        return (record, message.message.payload.bytes)
+        return (record, try PackedBody.unpack(message.message.payload, message.message.headers))
       }
     }
     return nil
@@ -337,10 +356,25 @@ package final class JetStreamTasks: TaskEngine {
         }
         let view = try await handle.currentView { view in try jobs.start { await view.run() } }
         var statistics = view.statistics(now: EngineLink.wall)
-        (statistics.duplicates, statistics.stale) = handle.counts.withLock { ($0.duplicates, $0.stale) }
+        (statistics.duplicates, statistics.stale, statistics.shed) = handle.counts.withLock {
+          ($0.duplicates, $0.stale, $0.shed)
+        }
         result[name] = statistics
       }
       return result
+    }
+  }
+
+  package func backlog(of queue: String) async throws -> TaskBacklog {
+    try await link.queue(queue) {
+      guard let handle = try await handle(queue, create: false) else { return TaskBacklog(waiting: 0, oldest: .zero) }
+      var (waiting, oldest) = (0, Duration?.none)
+      for lane in TaskLane.allCases {
+        let found = try await handle.waiting(lane)
+        waiting += found.count
+        if let submitted = found.oldest { oldest = min(oldest ?? submitted, submitted) }
+      }
+      return TaskBacklog(waiting: waiting, oldest: oldest.map { max(.zero, EngineLink.wall - $0) } ?? .zero)
     }
   }
 

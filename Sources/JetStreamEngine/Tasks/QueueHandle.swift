@@ -15,7 +15,7 @@ final class QueueHandle: Sendable {
   let turns: Mutex<LaneShares>
   let consumers: Mutex<[TaskLane: PullConsumer]>
   /// What this engine alone has seen.
-  let counts = Mutex((duplicates: 0, stale: 0))
+  let counts = Mutex((duplicates: 0, stale: 0, shed: 0))
   private let view = Mutex<QueueView?>(nil)
 
   private init(
@@ -81,7 +81,12 @@ final class QueueHandle: Sendable {
     consumer.maximumAckPending = -1
     // Each waiting engine has an order of its own; the server's default of 512 is below what a fleet has.
     consumer.json["max_waiting"] = 16384
-    return try await link.jetStream.createConsumer(link.layout.tokenStream(name), consumer)
+    do {
+      return try await link.jetStream.createConsumer(link.layout.tokenStream(name), consumer)
+    } catch let error as JetStreamError where error.errorCode == JetStreamError.streamNotFound {
+      // Another engine has just made the stream, and not each server of the cluster knows of it: there in a moment.
+      throw NATSError(.noResponders, "the stream of the queue \(name) isn't known to all servers yet")
+    }
   }
 
   // MARK: Bounds
@@ -118,25 +123,85 @@ final class QueueHandle: Sendable {
     }
   }
 
+  // MARK: Waiting
+
+  /// What waits in a lane, and since when its oldest task does. What was handed back and nobody has taken yet isn't seen.
+  func waiting(_ lane: TaskLane) async throws -> (count: Int, oldest: Duration?) {
+    let stream = link.layout.tokenStream(name)
+    let info: ConsumerInfo
+    do {
+      info = try await link.patiently { try await link.jetStream.consumerInfo(stream, lane.name) }
+    } catch let error as JetStreamError where error.code == 404 {
+      // Whoever takes from the lane makes it again.
+      return (0, nil)
+    }
+    guard info.pending > 0 else { return (0, nil) }
+    let subject = link.layout.laneFilter(name, lane)
+    let first = try await link.patiently {
+      try await link.jetStream.message(stream, .next(subject: subject, from: info.deliveredSequence + 1), direct: true)
+    }
+    // Taken meanwhile.
+    guard let first, let record = StoredRecord(first.message.headers) else { return (Int(info.pending), nil) }
+    return (Int(info.pending), record.submitted)
+  }
+
+  private struct Age {
+    var submitted: Duration?
+    var checked: NIODeadline
+  }
+
+  private let ages = Mutex<[TaskLane: Age]>([:])
+
+  /// The lanes whose backlog is older than their deadline, as it was within the last second; the least urgent first: it is what a mixed submission
+  /// fails by.
+  func overdue(among lanes: Set<TaskLane>) async throws -> [(TaskLane, (age: Duration, retryAfter: Duration))] {
+    let policy = link.configuration.lanes
+    var found: [(TaskLane, (age: Duration, retryAfter: Duration))] = []
+    for lane in TaskLane.allCases.reversed() where lanes.contains(lane) && policy.deadlines[lane] != nil {
+      let now = link.client.eventLoop.now
+      var age = ages.withLock { $0[lane] }
+      if age.map({ now - $0.checked >= .seconds(1) }) ?? true {
+        let new = Age(submitted: try await waiting(lane).oldest, checked: now)
+        ages.withLock { $0[lane] = new }
+        age = new
+      }
+      guard let submitted = age?.submitted else { continue }
+      let waited = EngineLink.wall - submitted
+      if let pause = policy.retryAfter(lane, oldest: waited) { found.append((lane, (waited, pause))) }
+    }
+    return found
+  }
+
   // MARK: Taking
 
-  /// Tokens that are there now, by the lanes' turns.
+  /// Tokens that are there now, by the lanes' turns. A lane whose consumer doesn't answer keeps nobody from the others' tokens: what they
+  /// gave is returned; only where nothing came the trouble is mended, or told.
   func take(_ maximum: Int, room: LaneCounts) async throws -> [JetStreamMessage] {
     var left = room
     var open = TaskLane.allCases.filter { room[$0] > 0 }
     var taken: [JetStreamMessage] = []
+    var failures: [(lane: TaskLane, error: any Error)] = []
     while taken.count < maximum, !open.isEmpty {
       let wanted = turns.withLock { $0.allot(maximum - taken.count, open: open, room: left) }
       guard wanted.total > 0 else { break }
       let asked = open
-      let batches = try await withThrowingTaskGroup(of: (TaskLane, [JetStreamMessage]).self) { group in
+      let results = await withTaskGroup(of: (TaskLane, Result<[JetStreamMessage], any Error>).self) { group in
         for lane in asked where wanted[lane] > 0 {
-          group.addTask { (lane, try await self.fetch(lane, wanted[lane])) }
+          group.addTask {
+            do { return (lane, .success(try await self.fair(lane, wanted[lane]))) } catch {
+              return (lane, .failure(error))
+            }
+          }
         }
-        return try await group.reduce(into: []) { $0.append($1) }
+        return await group.reduce(into: []) { $0.append($1) }
       }
       var came = LaneCounts(all: 0)
-      for (lane, batch) in batches {
+      for (lane, result) in results {
+        var batch: [JetStreamMessage] = []
+        switch result {
+        case .success(let messages): batch = messages
+        case .failure(let error): failures.append((lane, error))
+        }
         came[lane] = batch.count
         left[lane] -= batch.count
         taken += batch
@@ -144,21 +209,63 @@ final class QueueHandle: Sendable {
       }
       turns.withLock { $0.took(came, open: asked) }
     }
+    if taken.isEmpty { for failure in failures { try await mend(failure.lane, after: failure.error) } }
     return taken
+  }
+
+  /// Gone, or without a leader: making it again tells, and leaves it alone where it is there. Anything else is thrown.
+  private func mend(_ lane: TaskLane, after error: any Error) async throws {
+    guard let known = error as? NATSError, known.code == .noResponders || known.code == .serverError else {
+      throw error
+    }
+    try await remake(lane)
+  }
+
+  private let ahead = Mutex<[TaskLane: LookAhead]>([:])
+
+  /// How long a token that was taken in advance stays with this engine when nobody claims it: well within the server's wait for a sign of life.
+  var longestHold: Duration { min(.seconds(1), link.configuration.ackWait / 4) }
+
+  /// Tokens of a lane by the turns of their fairness keys, as far as this engine looks ahead.
+  private func fair(_ lane: TaskLane, _ count: Int) async throws -> [JetStreamMessage] {
+    // What comes first tells whether there are keys, and whether enough waits behind.
+    for _ in 0..<2 {
+      let missing = ahead.withLock { $0[lane, default: LookAhead()].missing(for: count) }
+      guard missing > 0 else { break }
+      let batch: [JetStreamMessage]
+      do {
+        batch = try await fetch(lane, missing)
+      } catch {
+        // What is there is handed out; the trouble is there again next time.
+        guard ahead.withLock({ ($0[lane]?.count ?? 0) > 0 }) else { throw error }
+        break
+      }
+      ahead.withLock { $0[lane, default: LookAhead()].push(batch) }
+      if batch.count < missing { break }
+    }
+    let (tokens, left) = ahead.withLock { ahead in
+      (ahead[lane, default: LookAhead()].pop(count), ahead[lane]?.count ?? 0)
+    }
+    if left > 0 {
+      link.client.eventLoop.scheduleTask(in: .nanoseconds(longestHold.nanoseconds)) { self.handBack(lane) }
+    }
+    return tokens
+  }
+
+  /// Hands back what was taken in advance: others may have room for it.
+  private func handBack(_ lane: TaskLane) {
+    for token in ahead.withLock({ $0[lane]?.clear() ?? [] }) { try? token.nak() }
   }
 
   private func fetch(_ lane: TaskLane, _ count: Int) async throws -> [JetStreamMessage] {
     guard let consumer = consumers.withLock({ $0[lane] }) else { return [] }
-    do {
-      return try await consumer.fetch(
-        count, expires: link.configuration.patience, noWait: true,
-        maximumBytes: max(link.configuration.taskLimits.claimPayloadBytes, 1024 * 1024))
-    } catch let error as NATSError where error.code == .noResponders || error.code == .serverError {
-      // Gone, or without a leader: making it again tells, and leaves it alone where it is there.
-      try await remake(lane)
-      return []
-    }
+    return try await consumer.fetch(
+      count, expires: Self.answerWait, noWait: true,
+      maximumBytes: max(link.configuration.taskLimits.claimPayloadBytes, 1024 * 1024))
   }
+
+  /// For so long what other lanes gave waits for one whose server was killed in the middle of its answer. What comes later goes back.
+  private static let answerWait = Duration.seconds(2)
 
   private func remake(_ lane: TaskLane) async throws {
     try await link.patiently { try await link.ensure(Self.tokens(name, link)) }
@@ -199,5 +306,8 @@ final class QueueHandle: Sendable {
     return current
   }
 
-  func end() { intake.stop() }
+  func end() {
+    for lane in TaskLane.allCases { handBack(lane) }
+    intake.stop()
+  }
 }

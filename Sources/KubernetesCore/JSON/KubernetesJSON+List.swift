@@ -25,7 +25,7 @@ extension KubernetesJSON {
       case ListKeys.metadata.rawValue:
         list.metadata =
           try reader.readNull()
-          ? ListMeta() : JSONValueDecoder(JSONValue(reading: &reader), at: [ListKeys.metadata]).decode(ListMeta.self)
+          ? ListMeta() : JSONValue(reading: &reader).decoded(as: ListMeta.self, at: [ListKeys.metadata])
       case ListKeys.items.rawValue: list.items = try items(of: type, &reader)
       default: try reader.skipValue()
       }
@@ -42,7 +42,7 @@ extension KubernetesJSON {
     var first = true
     while try reader.nextElement(first: &first) {
       let path: [any CodingKey] = [ListKeys.items, JSONIndex(intValue: items.count)]
-      items.append(try JSONValueDecoder(JSONValue(reading: &reader), at: path).decode(type))
+      items.append(try JSONValue(reading: &reader).decoded(as: type, at: path))
     }
     return items
   }

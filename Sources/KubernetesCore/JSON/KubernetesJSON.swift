@@ -10,7 +10,7 @@ package enum KubernetesJSON {
   /// Decodes `T` from a document that was parsed before.
   package static func decode<T: Decodable>(_ type: T.Type, from document: JSONValue) throws(KubernetesError) -> T {
     do {
-      return try JSONValueDecoder(document).decode(type)
+      return try document.decoded(as: type)
     } catch let error as DecodingError {
       throw KubernetesError(.malformedResponse, "The JSON is not a valid \(type): \(describe(error))")
     } catch {
@@ -37,7 +37,7 @@ package enum KubernetesJSON {
   /// The JSON form of any encodable value.
   package static func value(of encodable: some Encodable) throws(KubernetesError) -> JSONValue {
     do {
-      return try JSONValueEncoder.encode(encodable)
+      return try JSONValue(encoding: encodable)
     } catch {
       throw KubernetesError(.invalid, "\(type(of: encodable)) can't be written as JSON: \(error)")
     }

@@ -12,7 +12,7 @@ final class LoadReplay: Sendable {
     var position = Duration.zero
     /// Tasks that were submitted.
     var submitted = 0
-    /// Whether the queue has refused the last tasks, and they wait.
+    /// Whether the queue has refused the last tasks (it is full, or their lane's backlog is too old), and they wait.
     var isHeld = false
     /// Whether the trace has ended and all is submitted.
     var isOver = false
@@ -53,6 +53,8 @@ final class LoadReplay: Sendable {
   private static let pause = Duration.milliseconds(20)
   /// Until a full queue is tried again.
   private static let holdPause = Duration.seconds(1)
+  /// The longest pause: the lane may be worked off sooner than it was said.
+  private static let longestHold = Duration.seconds(60)
   /// Tasks in one submission.
   private static let batch = 1_000
 
@@ -95,9 +97,15 @@ final class LoadReplay: Sendable {
         }
         return
       } catch let error as TaskQueueError {
-        guard case .full = error else { throw error }
+        let pause: Duration
+        switch error {
+        case .full: pause = Self.holdPause
+        // A little later than it was told, each at its own moment.
+        case .shed(_, _, _, let retryAfter): pause = min(retryAfter, Self.longestHold) * Int.random(in: 100...125) / 100
+        default: throw error
+        }
         state.withLock { $0.isHeld = true }
-        try await time.sleep(for: Self.holdPause)
+        try await time.sleep(for: pause)
       }
     }
   }
@@ -115,7 +123,7 @@ struct LoadReport {
 
   /// One line of the present state.
   static func note(_ replay: LoadReplay, _ progress: LoadReplay.Progress, _ queue: TaskQueueStatistics) -> String {
-    let held = progress.isHeld ? " · held: the queue is full" : ""
+    let held = progress.isHeld ? " · held: the queue takes no more" : ""
     return
       "load \(replay.name): \(clock(progress.position)) of \(clock(replay.length)) · \(progress.submitted) of \(replay.requests) submitted"
       + " · \(queue.outstanding) outstanding · \(queue.done) done · \(queue.dead) dead\(held)"

@@ -13,6 +13,8 @@ package final class OrderedConsumer: AsyncSequence, Sendable {
     var isStopped = false
     var serial = 0
     var hasDelivered = false
+    /// Nothing waits any more, although the last message that came said otherwise.
+    var isExhausted = false
   }
 
   private let jetStream: JetStream
@@ -106,19 +108,42 @@ package final class OrderedConsumer: AsyncSequence, Sendable {
   package func readToEnd(_ body: (JetStreamMessage) async throws -> Void) async throws {
     do {
       var isDone = try await begin() == 0
-      while !isDone {
-        let batch = try await nextBatch()
-        if batch.isEmpty { throw CancellationError() }
-        for message in batch {
-          isDone = message.metadata.pending == 0
-          try await body(message)
+      try await withThrowingTaskGroup(of: Void.self) { group in
+        if !isDone { group.addTask { try await self.endWhenExhausted() } }
+        while !isDone {
+          let batch = try await nextBatch()
+          if batch.isEmpty {
+            guard state.withLock({ $0.isExhausted }) else { throw CancellationError() }
+            break
+          }
+          for message in batch {
+            isDone = message.metadata.pending == 0
+            try await body(message)
+          }
         }
+        group.cancelAll()
       }
     } catch {
       await stop()
       throw error
     }
     await stop()
+  }
+
+  /// Ends the reader when nothing waits any more: messages that were removed while it read never come, and no message says so.
+  private func endWhenExhausted() async throws {
+    while !Task.isCancelled {
+      do { try await jetStream.client.pause(.milliseconds(250)) } catch { return }
+      let consumer = state.withLock { $0.consumer }
+      guard let info = try? await jetStream.consumerInfo(stream, consumer), info.pending == 0 else { continue }
+      let pulls = state.withLock { state -> PullSubscription? in
+        // What was delivered and hasn't come yet is still waited for.
+        guard state.consumer == consumer, state.machine.consumerSequence == info.deliveredCount else { return nil }
+        state.isExhausted = true
+        return state.pulls
+      }
+      if let pulls { return pulls.stop() }
+    }
   }
 
   /// Tries until the stream can be read again, or is gone.

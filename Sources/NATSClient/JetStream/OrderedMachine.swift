@@ -12,7 +12,8 @@ package struct OrderedMachine: Sendable {
   /// The stream sequence of the last message that was delivered; 0: none.
   package private(set) var lastSequence: UInt64
   private var consumer = ""
-  private var consumerSequence: UInt64 = 0
+  /// How many messages of the present consumer have come.
+  package private(set) var consumerSequence: UInt64 = 0
 
   package init(lastSequence: UInt64 = 0) { self.lastSequence = lastSequence }
 

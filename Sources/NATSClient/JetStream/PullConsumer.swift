@@ -21,7 +21,8 @@ package struct PullConsumer: Sendable {
     // A pulled message carries the stream's subject: only a subscription of its own tells where it belongs.
     let subscription = try client.subscribe(
       inbox, queue: nil, limits: SubscriptionLimits(messages: Swift.max(1024, batch * 2)), marksReconnects: true)
-    defer { subscription.unsubscribe() }
+    var answer = PullAnswer(batch: batch)
+    defer { if answer.isComplete { subscription.unsubscribe() } else { handBack(subscription) } }
     var body: JSONValue = ["batch": .integer(batch)]
     if noWait { body["no_wait"] = true } else { body["expires"] = .duration(expires) }
     body["max_bytes"] = maximumBytes.map { .integer($0) }
@@ -30,12 +31,12 @@ package struct PullConsumer: Sendable {
     // The server answers a pull that expires; the second more is for the way.
     let end = client.eventLoop.now + .nanoseconds((expires + .seconds(1)).nanoseconds)
     var messages: [JetStreamMessage] = []
-    while messages.count < batch {
+    while !answer.isComplete {
       var until = end
       if let heartbeat { until = min(end, client.eventLoop.now + .nanoseconds((heartbeat * 2).nanoseconds)) }
       guard
         let taken = try await subscription.queue.next(
-          max: batch - messages.count, until: until, on: client.eventLoop)
+          max: answer.wanted - answer.count, until: until, on: client.eventLoop)
       else {
         if messages.isEmpty { throw NATSError(.timeout, "the consumer \(info.name) didn't answer a pull") }
         break
@@ -47,21 +48,33 @@ package struct PullConsumer: Sendable {
       for message in taken {
         guard let status = message.status else {
           if let message = JetStreamMessage(message, client: client) { messages.append(message) }
+          answer.message()
           continue
         }
-        switch status.code {
-        case NATSStatus.idle: continue
-        case NATSStatus.noMessages, NATSStatus.requestTimeout: return messages
-        case NATSStatus.reconnected:
+        switch answer.status(status, unfilled: message.headers["Nats-Pending-Messages"].flatMap { Int($0) }) {
+        case .wait: continue
+        case .done: return messages
+        case .disconnected:
           if messages.isEmpty { throw NATSError.connectionLost }
           return messages
-        default:
+        case .refused:
           if messages.isEmpty { throw Self.error(status, info.name) }
           return messages
         }
       }
     }
     return messages
+  }
+
+  /// A pull that wasn't answered in time may be later: what still comes goes back, instead of being missed until the server's own wait is over.
+  private func handBack(_ subscription: NATSSubscription) {
+    let client = jetStream.client
+    client.eventLoop.scheduleTask(in: .seconds(10)) {
+      for message in subscription.queue.takeAvailable(max: .max) where message.status == nil {
+        try? JetStreamMessage(message, client: client)?.nak()
+      }
+      subscription.unsubscribe()
+    }
   }
 
   /// Orders messages without waiting for them: they, and a status where the order ends early, come to `reply`, which somebody listens to.

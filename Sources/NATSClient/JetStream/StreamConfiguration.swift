@@ -203,4 +203,8 @@ package struct ConsumerInfo: Sendable, Hashable {
   /// Messages that were delivered and not acknowledged.
   package var ackPending: Int { json["num_ack_pending"]?.int ?? 0 }
   package var redelivered: Int { json["num_redelivered"]?.int ?? 0 }
+  /// The last message of the stream that was delivered.
+  package var deliveredSequence: UInt64 { json["delivered"]?["stream_seq"]?.uint64 ?? 0 }
+  /// How many messages were delivered.
+  package var deliveredCount: UInt64 { json["delivered"]?["consumer_seq"]?.uint64 ?? 0 }
 }

@@ -79,6 +79,15 @@ package struct NATSStatus: Sendable, Hashable {
   package static let noResponders = 503
   /// Not of the server: this client's mark between messages of two connections.
   package static let reconnected = -1
+
+  /// Whether a pull has ended as it should: it was waited for long enough, there is no more, or all that there was is on its way.
+  package var endsPull: Bool {
+    switch code {
+    case Self.noMessages, Self.requestTimeout: true
+    case Self.conflict: description == "Batch Completed"
+    default: false
+    }
+  }
 }
 
 extension NATSHeaders {

@@ -1,4 +1,8 @@
+package import AgentRuntime
+import CoordinationCore
 package import CoordinationProtocol
+import Logging
+import PayloadCompression
 import RateBudget
 import Synchronization
 
@@ -22,8 +26,15 @@ public final class AgentPool: Sendable {
     var waiters: [UInt64: Waiter] = [:]
     var watchers: [UInt64: AsyncStream<Void>.Continuation] = [:]
     var lastWatcher: UInt64 = 0
+    var manager: AgentManager?
+    /// The memory that is set aside for what runs in a slot.
+    var admissions: [UInt64: ResourceManager.Admission] = [:]
+    /// Whether steps are finished and no further ones begun.
+    var isFinishingSteps = false
   }
 
+  /// Results of the queues that it works on.
+  let outboxes = Outboxes()
   private let core: Mutex<Core>
   private let clock: any CoordinationClock
   private let traffic: Mutex<@Sendable () -> ClaudeGateway.Activity>
@@ -55,24 +66,33 @@ public final class AgentPool: Sendable {
   ///   cancelled before; what `body` throws.
   public nonisolated(nonsending) func withSlot<Result>(_ body: () async throws -> Result) async throws -> Result {
     let number = try await enter()
+    setAside(for: number, kind: "")
     defer { leave(number) }
-    return try await Self.$slot.withValue(number) { try await body() }
+    return try await within({ number }) { try await body() }
+  }
+
+  /// Runs `body` as the work of a slot that is taken; an agent that waited has another one afterwards.
+  nonisolated(nonsending) func within<Result>(
+    _ slot: @escaping @Sendable () -> UInt64?, _ body: () async throws -> Result
+  ) async rethrows -> Result {
+    try await Self.$slot.withValue(slot) { try await body() }
   }
 
   /// The slot in which the present task works.
-  @TaskLocal private static var slot: UInt64?
+  @TaskLocal private static var slot: (@Sendable () -> UInt64?)?
 
   /// Marks the boundary between two steps of work, behind which nothing of it would be lost: what was done is saved.
   ///
   /// Call it in a slot after each step that has been saved. The coordinator then knows how little an end would cost, and a pool
-  /// that drains ends the work here.
+  /// that drains, or that runs so short of memory that no further step should begin, ends the work here.
   ///
-  /// - Throws: `Draining` when the pool drains: end the work, and put the rest of the task back for another worker.
+  /// - Throws: `Draining` then: end the work, and put the rest of the task back for another worker.
   public func checkpoint() throws(Draining) {
     let now = clock.now
+    let slot = Self.slot?()
     let isDraining = core.withLock { core in
-      if let slot = Self.slot { core.state.save(slot, now: now) }
-      return core.state.isDraining
+      if let slot { core.state.save(slot, now: now) }
+      return core.state.isDraining || core.isFinishingSteps
     }
     changed.signal()
     if isDraining { throw Draining() }
@@ -90,6 +110,14 @@ public final class AgentPool: Sendable {
   public func work<Work: Sendable>(
     taking next: @escaping @Sendable () async throws -> Work?, _ body: @escaping @Sendable (Work) async throws -> Void
   ) async throws {
+    try await work(kind: "", taking: next, body)
+  }
+
+  /// The same; what is learned of memory is learned by kind.
+  func work<Work: Sendable>(
+    kind: String, taking next: @escaping @Sendable () async throws -> Work?,
+    _ body: @escaping @Sendable (Work) async throws -> Void
+  ) async throws {
     let failure = Failure()
     try await withThrowingDiscardingTaskGroup { agents in
       while true {
@@ -97,10 +125,11 @@ public final class AgentPool: Sendable {
         guard !isClosing, !failure.isNoted else { return }
         guard let (number, work) = try await fetch(next, unless: { $0.isDraining || failure.isNoted }) else { return }
         guard let number, let work else { continue }
+        setAside(for: number, kind: kind)
         agents.addTask {
           defer { self.leave(number) }
           do {
-            try await Self.$slot.withValue(number) { try await body(work) }
+            try await self.within({ number }) { try await body(work) }
           } catch {
             // The group ends when this task has; the loop must not wait for a task until then.
             failure.note()
@@ -222,18 +251,26 @@ public final class AgentPool: Sendable {
 
   private func leave(_ number: UInt64) {
     let now = clock.now
-    let admitted = core.withLock { core in
-      core.state.leave(number, now: now).compactMap { core.waiters.removeValue(forKey: $0) }
+    let (admitted, admission, manager) = core.withLock { core in
+      (
+        core.state.leave(number, now: now).compactMap { core.waiters.removeValue(forKey: $0) },
+        core.admissions.removeValue(forKey: number), core.manager
+      )
     }
+    if let admission { manager?.resources.end(admission) }
     for waiter in admitted { waiter.resume(returning: .success(())) }
     notify()
   }
 
   /// Tells everybody who waits for a condition to look again, and turns away who can't be served.
   private func notify() {
-    let (refused, watchers) = core.withLock { core in
-      (core.state.turnAway().compactMap { core.waiters.removeValue(forKey: $0) }, Array(core.watchers.values))
+    let (refused, watchers, manager) = core.withLock { core in
+      (
+        core.state.turnAway().compactMap { core.waiters.removeValue(forKey: $0) }, Array(core.watchers.values),
+        core.state.isDraining ? core.manager : nil
+      )
     }
+    manager?.wake()
     for waiter in refused { waiter.resume(returning: .failure(Draining())) }
     for watcher in watchers { watcher.yield() }
     changed.signal()
@@ -250,6 +287,87 @@ public final class AgentPool: Sendable {
     if core.withLock({ condition($0.state) }) { return }
     for await _ in changes where core.withLock({ condition($0.state) }) { return }
     throw CancellationError()
+  }
+
+  // MARK: Agents by name, and the memory that they need
+
+  /// Has agents and memory managed by `manager`. Say it before there is work.
+  package func manage(by manager: AgentManager) {
+    core.withLock { $0.manager = manager }
+    manager.resources.onChange { [weak self] rung in self?.follow(rung, manager.resources) }
+  }
+
+  /// Its manager; one without measurements where nobody has named any.
+  package var manager: AgentManager {
+    if let manager = core.withLock({ $0.manager }) { return manager }
+    let logger = Logger(label: "swarmscale")
+    let new = AgentManager(
+      resources: ResourceManager(inputs: ResourceInputs(), logger: logger), parking: ParkingLot(codec: PayloadCodec()),
+      logger: logger, verdict: Self.verdict)
+    return core.withLock { core in
+      core.manager = core.manager ?? new
+      return core.manager ?? new
+    }
+  }
+
+  /// Looks at memory, CPU and shortages, and serves what agents have in the engine, while `body` runs.
+  nonisolated(nonsending) func tended<Result>(_ body: () async throws -> Result) async throws -> Result {
+    guard let manager = core.withLock({ $0.manager }) else { return try await body() }
+    return try await withThrowingTaskGroup(of: Void.self) { group in
+      group.addTask { do { try await manager.tend() } catch is CancellationError {} }
+      defer { group.cancelAll() }
+      return try await body()
+    }
+  }
+
+  /// What its agents, memory and the ladder do, as text for Prometheus.
+  package func metrics() async -> String { await manager.metrics(results: outboxes.results) }
+
+  /// How many further tasks of a kind there is room for; at least one, for it is asked where there is room.
+  func room(for kind: String, most: Int) -> Int {
+    let (slots, busy, resources) = core.withLock { ($0.state.slots, $0.state.busy, $0.manager?.resources) }
+    let free = slots == 0 ? most : min(most, slots - busy)
+    guard let allowance = resources?.allowance(kind, slots: slots) else { return max(1, free) }
+    return max(1, min(free, allowance - busy))
+  }
+
+  /// How much of the time for an order to drain has passed, in percent; 0: it doesn't drain.
+  package var drainPercent: Int {
+    let now = clock.now
+    return core.withLock { $0.state.drainPercent(now: now) }
+  }
+
+  private func setAside(for slot: UInt64, kind: String) {
+    guard let resources = core.withLock({ $0.manager?.resources }) else { return }
+    let admission = resources.begin(kind)
+    core.withLock { $0.admissions[slot] = admission }
+  }
+
+  /// Lets in as many as memory, CPU and the rung allow now.
+  private func follow(_ rung: DegradationRung, _ resources: ResourceManager) {
+    let now = clock.now
+    let allowance = resources.allowance(slots: slots)
+    let admitted = core.withLock { core in
+      core.isFinishingSteps = rung >= .finishSteps
+      return core.state.allow(allowance, now: now).compactMap { core.waiters.removeValue(forKey: $0) }
+    }
+    for waiter in admitted { waiter.resume(returning: .success(())) }
+    notify()
+  }
+
+  /// Takes a slot, in the order of the calls; what runs there has its own admission.
+  func enterSlot() async throws -> UInt64 { try await enter() }
+
+  /// Gives a slot of `enterSlot` back.
+  func leaveSlot(_ slot: UInt64) { leave(slot) }
+
+  /// Work begins to wait without a slot: the pool isn't idle meanwhile.
+  func beginAside() { core.withLock { $0.state.beginFetch() } }
+
+  /// It has a slot again, or is over.
+  func endAside() {
+    core.withLock { $0.state.endFetch() }
+    notify()
   }
 
   // MARK: The sidecar's and the link's side
@@ -317,6 +435,13 @@ public final class AgentPool: Sendable {
   package func say(isBusy: Bool) {
     let now = clock.now
     core.withLock { $0.state.say(isBusy: isBusy, now: now) }
+    changed.signal()
+  }
+
+  /// What waits in a queue that this worker takes from; nil: it doesn't know any more.
+  package func note(queue: String, waiting: Int?) {
+    let now = clock.now
+    core.withLock { $0.state.note(queue: queue, waiting: waiting, now: now) }
     changed.signal()
   }
 

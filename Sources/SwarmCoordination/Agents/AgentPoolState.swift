@@ -32,6 +32,8 @@ package struct AgentPoolState: Sendable {
 
   /// How many pieces of work at once; 0: as many as come.
   package let slots: Int
+  /// How many there may be for now, where memory, CPU or a shortage allow fewer; nil: as many as there are slots.
+  package private(set) var allowance: Int?
   /// How long nothing must have happened until a worker counts as idle that says nothing of itself: an agent sends
   /// nothing while it runs a tool.
   private let quiet: Duration
@@ -50,6 +52,8 @@ package struct AgentPoolState: Sendable {
   package private(set) var reportsBusy: Bool?
   private var saidSince = BudgetTime.zero
   private var hasSlots = false
+  /// What waits in the queues that it takes from, and when that was seen.
+  private var depths: [String: (waiting: Int, at: BudgetTime)] = [:]
   private var lastTraffic: BudgetTime
   private var told: WorkerActivity?
   private var toldAt = BudgetTime.zero
@@ -71,7 +75,13 @@ package struct AgentPoolState: Sendable {
   /// How many wait for one.
   package var waiting: Int { line.count }
   /// Whether a slot could be taken now.
-  package var hasRoom: Bool { !isDraining && line.isEmpty && (slots == 0 || held.count < slots) }
+  package var hasRoom: Bool { !isDraining && line.isEmpty && held.count < capacity }
+  private var capacity: Int { min(slots == 0 ? .max : slots, allowance ?? .max) }
+  /// How much of the time for an order to drain has passed, in percent; 0: it doesn't drain.
+  package func drainPercent(now: BudgetTime) -> Int {
+    // Who ends for good has all the time that the end leaves.
+    max(isClosing ? 1 : 0, duty.percent(now: now).map { max(1, $0) } ?? 0)
+  }
 
   /// Whether a number has a slot.
   package func holds(_ number: UInt64) -> Bool { held[number] != nil }
@@ -124,9 +134,15 @@ package struct AgentPoolState: Sendable {
     return admit(now: now)
   }
 
+  /// Allows so many from now on; whose turn it is then.
+  package mutating func allow(_ allowance: Int?, now: BudgetTime) -> [UInt64] {
+    self.allowance = allowance
+    return admit(now: now)
+  }
+
   private mutating func admit(now: BudgetTime) -> [UInt64] {
     var admitted: [UInt64] = []
-    while !isDraining, !line.isEmpty, slots == 0 || held.count < slots {
+    while !isDraining, !line.isEmpty, held.count < capacity {
       let number = line.removeFirst()
       held[number] = now
       admitted.append(number)
@@ -213,6 +229,10 @@ package struct AgentPoolState: Sendable {
     guard var old else { return false }
     old.oldestAge = new.oldestAge
     old.unsavedAge = new.unsavedAge
+    // Said again where a queue has changed.
+    if old.queues.map(\.queue) == new.queues.map(\.queue), old.queues.map(\.waiting) == new.queues.map(\.waiting) {
+      old.queues = new.queues
+    }
     return new == old
   }
 
@@ -229,6 +249,14 @@ package struct AgentPoolState: Sendable {
     return WorkerActivity(
       slots: slots, busy: busy, inFlight: traffic.inFlight, waiting: traffic.waiting,
       oldestAge: ages.max() ?? .zero, queued: line.count, completed: hasSlots ? completed : traffic.finished,
-      unsavedAge: saved.isEmpty ? nil : held.map { now - (saved[$0.key] ?? $0.value) }.max())
+      unsavedAge: saved.isEmpty ? nil : held.map { now - (saved[$0.key] ?? $0.value) }.max(),
+      queues: depths.sorted { $0.key < $1.key }.prefix(ProtocolLimits.queues).map {
+        QueueDepth(queue: $0.key, waiting: $0.value.waiting, age: now - $0.value.at)
+      })
+  }
+
+  /// What waits in a queue that this worker takes from; nil: it doesn't know any more.
+  package mutating func note(queue: String, waiting: Int?, now: BudgetTime) {
+    depths[queue] = waiting.map { ($0, now) }
   }
 }

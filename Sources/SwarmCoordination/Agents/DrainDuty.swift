@@ -20,6 +20,12 @@ package struct DrainDuty: Hashable, Sendable {
   /// Whether an order stands.
   package var stands: Bool { until != nil }
 
+  /// How much of an order's time has passed, in percent; nil: none stands.
+  package func percent(now: BudgetTime) -> Int? {
+    guard let until, until > since else { return until.map { _ in 100 } }
+    return Int(min(100, max(0, (now - since) / .milliseconds(1) * 100 / max(1, (until - since) / .milliseconds(1)))))
+  }
+
   /// Takes in an order, and gives the answer. Orders older than the last are passed over; the same one again (the
   /// coordinator repeats it on a new stream) is answered again.
   package mutating func receive(_ new: DrainOrder, isIdle: Bool, now: BudgetTime) -> DrainAnswer? {

@@ -8,8 +8,8 @@
 
 /// What a process knows of itself: the shell of `SwarmEnvironment`.
 package enum ProcessFacts {
-  /// The largest token that is read, in bytes; those of Kubernetes have about 1,000.
-  private static let largestToken = 65_536
+  /// The largest file that is read, in bytes; tokens of Kubernetes have about 1,000.
+  private static let largestText = 65_536
 
   /// The value of an environment variable; nil: it isn't set.
   package static func variable(_ name: String) -> String? { getenv(name).map { String(cString: $0) } }
@@ -19,20 +19,26 @@ package enum ProcessFacts {
 
   /// The token in a file, without white space around it; nil: there is none. It is read anew each time, because
   /// projected tokens are renewed, and it must never be logged.
-  package static func token(_ path: String) -> String? {
+  package static func token(_ path: String) -> String? { text(path) }
+
+  /// How many processors this process may run on at once.
+  package static var processors: Int { max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))) }
+
+  /// The text of a small file, without white space around it; nil: there is none, or it is empty.
+  package static func text(_ path: String) -> String? {
     let file = open(path, O_RDONLY | O_CLOEXEC)
     guard file >= 0 else { return nil }
     defer { close(file) }
     var bytes: [UInt8] = []
     var piece = [UInt8](repeating: 0, count: 4_096)
-    while bytes.count < largestToken {
+    while bytes.count < largestText {
       let count = read(file, &piece, piece.count)
       guard count > 0 else { break }
       bytes += piece.prefix(count)
     }
     func isSpace(_ byte: UInt8) -> Bool { byte <= 0x20 }
-    let token = bytes.drop(while: isSpace).reversed().drop(while: isSpace).reversed()
-    return token.isEmpty ? nil : String(decoding: token, as: UTF8.self)
+    let text = bytes.drop(while: isSpace).reversed().drop(while: isSpace).reversed()
+    return text.isEmpty ? nil : String(decoding: text, as: UTF8.self)
   }
 
   /// The name of this machine or container; in a pod that of the pod.

@@ -25,6 +25,8 @@ package struct SwarmEnvironment: Hashable, Sendable {
     package static let serverName = "SWARMSCALE_COORDINATOR_SERVER_NAME"
     /// How many agents the worker runs at once.
     package static let slots = "SWARMSCALE_SLOTS"
+    /// The folder where results are kept while the queue is away.
+    package static let outbox = "SWARMSCALE_OUTBOX"
     /// Where the API is.
     package static let upstream = "ANTHROPIC_UPSTREAM"
     /// Where the queue of tasks is.
@@ -63,7 +65,9 @@ package struct SwarmEnvironment: Hashable, Sendable {
   /// Where the API is.
   package var upstream: UpstreamAddress
   /// Where the queue of tasks is; nil: there is none.
-  package var tasks: UpstreamAddress?
+  package var tasks: EngineAddress?
+  /// The folder where results are kept while the queue is away; nil: in memory.
+  package var outbox: String?
 
   /// Reads the variables. An empty one counts as not set.
   ///
@@ -99,9 +103,8 @@ package struct SwarmEnvironment: Hashable, Sendable {
     serverName = value(Variable.serverName)
     slots = try Self.slots(value(Variable.slots))
     upstream = try UpstreamAddress(value(Variable.upstream) ?? Self.defaultUpstream)
-    if let text = value(Variable.tasks) {
-      tasks = try UpstreamAddress(text, variable: Variable.tasks, example: "http://127.0.0.1:8099")
-    }
+    if let text = value(Variable.tasks) { tasks = try EngineAddress(text) }
+    outbox = value(Variable.outbox)
   }
 
   private static func coordinator(_ text: String?) throws(SwarmConfigurationError) -> CoordinatorAddress? {

@@ -127,6 +127,9 @@ extension ClaudeGateway {
   /// The most models on which books are kept: what clients name isn't trusted.
   private static let breakerLimit = 256
 
+  /// How many models are left alone because they fail.
+  package var openBreakers: Int { state.withLock { $0.breakers.values.count { !$0.isClosed } } }
+
   /// Waits until a model's breaker lets a request through; nil: not before the deadline.
   func passBreaker(_ model: String, before deadline: BudgetTime) async throws -> CircuitBreaker.Permit? {
     while true {

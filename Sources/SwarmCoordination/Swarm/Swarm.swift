@@ -1,3 +1,4 @@
+package import CoordinationEngine
 import CoordinationProtocol
 import Logging
 import RateBudget
@@ -18,17 +19,22 @@ public final class Swarm: Sendable {
   /// The Claude API, within the budget.
   public let claude: Claude
   private let link: CoordinatorLink?
-  private let queue: TaskQueueLink?
+  private let shared: SwarmEngine?
+  private let messaging: SwarmMessages?
   private let worker: String
+  private let outbox: String?
   private let logger: Logger
 
   private init(
-    agents: AgentPool, claude: Claude, link: CoordinatorLink?, queue: TaskQueueLink?, worker: String, logger: Logger
+    agents: AgentPool, claude: Claude, link: CoordinatorLink?, shared: SwarmEngine?, worker: String, outbox: String?,
+    logger: Logger
   ) {
+    self.outbox = outbox
     self.agents = agents
     self.claude = claude
     self.link = link
-    self.queue = queue
+    self.shared = shared
+    messaging = shared.map { SwarmMessages(engine: $0.engine, worker: worker, logger: logger) }
     self.worker = worker
     self.logger = logger
   }
@@ -37,13 +43,51 @@ public final class Swarm: Sendable {
   ///
   /// - Throws: `SwarmConfigurationError` when that isn't set.
   public func tasks(_ name: String) throws(SwarmConfigurationError) -> SwarmTasks {
-    guard let queue else {
+    guard let shared else {
       throw SwarmConfigurationError(
         SwarmEnvironment.Variable.tasks, nil,
-        "isn't set; set it to the URL of the task queue, such as http://127.0.0.1:8099 (`swarmscale local` sets it)")
+        "isn't set; set it to the URL of the task queue, such as http://127.0.0.1:8099 (`swarmscale local` sets it) or "
+          + "nats://nats.swarm:4222")
     }
-    return SwarmTasks(queue: name, worker: worker, link: queue, agents: agents, logger: logger)
+    return SwarmTasks(
+      queue: name, worker: worker, link: shared.tasks, agents: agents, logger: logger, engine: shared.engine,
+      outboxFolder: outbox)
   }
+
+  /// What agents share beside tasks: state, blobs, counters, schedules, messages; nil without `SWARMSCALE_TASKS`.
+  package var engine: (any CoordinationEngine)? { shared?.engine }
+
+  /// Messages between this worker's agents and those of others.
+  ///
+  /// - Throws: `SwarmConfigurationError` when `SWARMSCALE_TASKS` isn't set.
+  public var messages: SwarmMessages {
+    get throws(SwarmConfigurationError) {
+      guard let messaging else { throw Self.needsEngine("messages between agents") }
+      return messaging
+    }
+  }
+
+  /// Values that agents share, in a space of this name.
+  ///
+  /// - Throws: `SwarmConfigurationError` when `SWARMSCALE_TASKS` isn't set; `MessageError` for a name that can't be one.
+  public func state(_ space: String) throws -> SharedState {
+    guard let engine else { throw Self.needsEngine("shared state") }
+    return try SharedState(space, store: engine.state)
+  }
+
+  private static func needsEngine(_ what: String) -> SwarmConfigurationError {
+    SwarmConfigurationError(
+      SwarmEnvironment.Variable.tasks, nil,
+      "isn't set; \(what) needs it: the URL of the task queue, such as http://127.0.0.1:8099, or nats://nats.swarm:4222"
+    )
+  }
+
+  /// What agents, memory and the ladder of degradation do, as text for Prometheus (docs/library.md).
+  public func metrics() async -> String { await agents.metrics() }
+
+  /// How the fleet that shares the engine stands: tier, leader, cells, in Prometheus's text format. Empty without NATS: workers behind a
+  /// server (`http://`) are no fleet.
+  public var fleetMetrics: String { shared?.fleetMetrics ?? "" }
 
   /// Whether the coordinator admits requests now; false: this worker's own share or learned limits do.
   public var isConnected: Bool { link?.isConnected ?? false }
@@ -91,21 +135,39 @@ public final class Swarm: Sendable {
       configuration: .init(fleet: membership.fleet, client: membership.client, hold: configuration.hold),
       authority: membership.authority, client: client, clock: clock, onActivity: { pool.noteActivity() })
     pool.follow { gateway.activity }
-    let queue = environment.tasks.map { TaskQueueLink($0, clock: clock) }
+    let worker = environment.pod.isEmpty ? ProcessFacts.hostName() : environment.pod
+    let shared = try environment.tasks.map {
+      try SwarmEngine(
+        $0, reading: configuration.variable, file: ProcessFacts.token, pod: .init(worker, pool), clock: clock,
+        logger: configuration.logger)
+    }
+    pool.manage(by: configuration.manager(of: pool, membership, gateway, clock, engine: shared?.engine))
     let swarm = Swarm(
       agents: pool, claude: Claude(gateway: gateway, headers: configuration.headers), link: membership.link,
-      queue: queue, worker: environment.pod.isEmpty ? ProcessFacts.hostName() : environment.pod,
-      logger: configuration.logger)
+      shared: shared, worker: worker, outbox: environment.outbox, logger: configuration.logger)
     let outcome: Swift.Result<Result, any Error>
     do {
       outcome = .success(
         try await membership.run {
-          guard configuration.drainsOnTermination else { return try await body(swarm) }
-          return try await Termination.closing(pool, configuration.logger) { try await body(swarm) }
+          try await running(shared, swarm.messaging) {
+            try await pool.tended {
+              guard configuration.drainsOnTermination else { return try await body(swarm) }
+              return try await Termination.closing(pool, configuration.logger) { try await body(swarm) }
+            }
+          }
         })
     } catch { outcome = .failure(error) }
     await client.shutDown()
-    await queue?.shutDown()
     return try outcome.get()
+  }
+
+  private nonisolated(nonsending) static func running<Result>(
+    _ engine: SwarmEngine?, _ messages: SwarmMessages?, _ body: () async throws -> Result
+  ) async throws -> Result {
+    guard let engine else { return try await body() }
+    return try await engine.run {
+      guard let messages else { return try await body() }
+      return try await messages.run(while: body)
+    }
   }
 }

@@ -1,3 +1,5 @@
+import TaskRecovery
+
 /// A task that this worker holds.
 public struct SwarmTask: Sendable, Identifiable {
   /// The queue's name for it, such as "reviews-4fd1-17". It stays the same for all attempts: a good key for what the work does
@@ -12,7 +14,11 @@ public struct SwarmTask: Sendable, Identifiable {
   /// What to do: JSON, as it was submitted.
   public let payload: [UInt8]
 
-  init(_ claim: TaskClaim) {
+  /// Its steps and checkpoints; nil: the queue has nowhere to keep them.
+  let progress: TaskProgress?
+
+  init(_ claim: TaskClaim, progress: TaskProgress?) {
+    self.progress = progress
     id = claim.id
     attempt = claim.attempt
     lane = claim.lane

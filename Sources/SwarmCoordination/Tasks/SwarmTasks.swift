@@ -1,8 +1,13 @@
+import CoordinationEngine
 import CoordinationProtocol
+import JSON
 import Logging
 import NIOHTTP1
+import PayloadCompression
 import RateBudget
 import Synchronization
+import TaskQueue
+import TaskRecovery
 
 /// A queue of tasks, as this worker sees it.
 ///
@@ -15,16 +20,26 @@ public final class SwarmTasks: Sendable {
   private let link: TaskQueueLink
   private let agents: AgentPool
   private let logger: Logger
+  /// Where steps and checkpoints are kept; nil: nowhere.
+  private let engine: (any CoordinationEngine)?
+  /// Where results are kept while the queue is away; nil: in memory.
+  private let outboxFolder: String?
   private let shared = Mutex(Shared())
   private let changed = Wakeup()
+  private let settled = Wakeup()
 
   private struct Shared {
     var leases = HeldLeases()
     var claims: [String: TaskClaim] = [:]
     /// Told when somebody else may have the task.
     var lost: [String: Wakeup] = [:]
+    /// Of tasks whose result the queue has: what is to be removed.
+    var finished: [TaskProgress] = []
     /// Handed out, and not begun.
     var ready: [TaskClaim] = []
+
+    /// Whether the claim holds: it is neither lost nor followed by a later one.
+    func holds(_ claim: TaskClaim) -> Bool { leases.holds(claim.id) && claims[claim.id]?.epoch == claim.epoch }
   }
 
   /// How long a claim waits for tasks, in seconds: below the timeouts of proxies.
@@ -34,7 +49,17 @@ public final class SwarmTasks: Sendable {
   /// How long giving a task back may take when the worker was cancelled.
   private static let goodbye = Duration.seconds(2)
 
-  init(queue: String, worker: String, link: TaskQueueLink, agents: AgentPool, logger: Logger) {
+  /// From so many percent of the outbox on no new tasks are begun: what is at work must find room.
+  private static let fullOutbox = 50
+  /// Packs checkpoints; one for the process.
+  private static let codec = PayloadCodec()
+
+  init(
+    queue: String, worker: String, link: TaskQueueLink, agents: AgentPool, logger: Logger,
+    engine: (any CoordinationEngine)? = nil, outboxFolder: String? = nil
+  ) {
+    self.engine = engine
+    self.outboxFolder = outboxFolder
     self.queue = queue
     self.worker = worker
     self.link = link
@@ -46,10 +71,12 @@ public final class SwarmTasks: Sendable {
 
   /// Submits tasks: the queue takes all of them or none. Says so until the queue has heard it.
   ///
+  /// - Parameter patience: how long to wait while the queue takes no more, because it is full or the lane's backlog is too old; it says when to come
+  ///   again. Default 10 minutes.
   /// - Returns: their ids, in their order.
-  /// - Throws: `TaskQueueRefusal` when a field can't be meant or the queue is full; `CancellationError`.
+  /// - Throws: `TaskQueueRefusal` when a field can't be meant, or the queue takes no more for longer than `patience`; `CancellationError`.
   @discardableResult
-  public func submit(_ tasks: [SwarmTaskRequest]) async throws -> [String] {
+  public func submit(_ tasks: [SwarmTaskRequest], patience: Duration = .seconds(600)) async throws -> [String] {
     let items = tasks.map { task in
       let key = task.key ?? "\(worker)-\(String(UInt64.random(in: .min ... .max), radix: 36))"
       var fields = [
@@ -62,7 +89,11 @@ public final class SwarmTasks: Sendable {
       return "{\(fields.joined(separator: ","))}"
     }
     let body = #"{"queue":\#(JSONSlice.quoted(queue)),"tasks":[\#(items.joined(separator: ","))]}"#
-    let answer = try await link.insist("/v1/tasks", Array(body.utf8))
+    let answer = try await link.insist("/v1/tasks", Array(body.utf8), patience: patience) { [logger] answer, pause in
+      logger.warning(
+        "the task queue takes no more now; waiting",
+        metadata: ["queue": "\(queue)", "error": "\(answer.message)", "pause.seconds": "\(pause.components.seconds)"])
+    }
     guard answer.isSuccess, let made = JSONSlice(answer.body)?.members?["tasks"]?.elements else {
       throw TaskQueueRefusal(status: answer.status, message: answer.message)
     }
@@ -77,27 +108,179 @@ public final class SwarmTasks: Sendable {
   /// - Parameter body: does the work; gives the result, which is JSON (empty: null). What it throws is the end of the attempt: see
   ///   `TaskFailure`; `AgentPool.Draining`, as `agents.checkpoint()` throws it, hands the task back. It is cancelled when its lease
   ///   was lost: somebody else has the task then.
-  /// - Throws: `TaskQueueRefusal` when the queue can't be worked on at all; `CancellationError`: what was in hand is given back.
+  /// - Throws: `TaskQueueRefusal` when the queue can't be worked on at all; `SwarmConfigurationError` when results can't be kept where
+  ///   `SWARMSCALE_OUTBOX` says; `CancellationError`: what was in hand is given back.
   public func work(_ body: @escaping @Sendable (SwarmTask) async throws -> [UInt8]) async throws {
+    let outbox = try makeOutbox()
+    agents.outboxes.open(outbox)
+    do {
+      try await work(body, outbox)
+    } catch {
+      await agents.outboxes.close(outbox)
+      throw error
+    }
+    await agents.outboxes.close(outbox)
+  }
+
+  private func work(
+    _ body: @escaping @Sendable (SwarmTask) async throws -> [UInt8], _ outbox: ResultOutbox
+  ) async throws {
     try await withThrowingTaskGroup(of: Void.self) { group in
       group.addTask { try await self.keepLeases() }
       group.addTask { try await self.handBackWhileDraining() }
+      group.addTask { [self] in try await link.watch(queue, for: agents) }
+      group.addTask { try await outbox.run() }
+      group.addTask {
+        while true {
+          await self.removeFinished()
+          try await self.settled.wait()
+        }
+      }
       defer { group.cancelAll() }
       do {
-        try await agents.work(taking: { try await self.next() }) { try await self.attempt($0, body) }
+        try await agents.work(
+          kind: queue,
+          taking: {
+            try await outbox.untilBelow(percent: Self.fullOutbox)
+            return try await self.next(outbox)
+          }
+        ) { try await self.attempt($0, outbox, body) }
       } catch {
         await handBack()
         throw error
       }
       await handBack()
+      // Results are said until the queue has heard them.
+      try await outbox.untilBelow(percent: 0)
+    }
+    // What the group's end has interrupted, too.
+    await removeFinished()
+  }
+
+  // MARK: Results
+
+  /// Removes steps and checkpoints of tasks that are done: not before the queue has their results, which may still be lost until then.
+  private func removeFinished() async {
+    while !Task.isCancelled, let progress = shared.withLock({ $0.finished.popLast() }) {
+      await progress.finish()
+      // It may have been cut short: somebody else does it.
+      if Task.isCancelled { shared.withLock { $0.finished.append(progress) } }
     }
   }
 
+  private func makeOutbox() throws(SwarmConfigurationError) -> ResultOutbox {
+    let log: OutboxLog?
+    do throws(OutboxLog.Failure) {
+      // A folder for each queue: names of queues are names of files.
+      log = try outboxFolder.map { folder throws(OutboxLog.Failure) in try OutboxLog(folder: "\(folder)/\(queue)") }
+    } catch {
+      throw SwarmConfigurationError(
+        SwarmEnvironment.Variable.outbox, outboxFolder,
+        "\(error); name a folder that exists, that this process may write, and that no other one uses")
+    }
+    if let log, !log.recovered.isEmpty || log.damaged > 0 {
+      logger.info(
+        "saying results that an earlier process has left behind",
+        metadata: ["results": "\(log.recovered.count)", "damaged": "\(log.damaged)"])
+    }
+    return ResultOutbox(log: log, clock: RecoveryTime(clock: link.clock)) { [link, logger] items in
+      await Self.commit(items, link, logger)
+    }
+  }
+
+  /// Says results together, and those again one by one that the queue doesn't take so: it says then what is wrong with each.
+  private static func commit(
+    _ items: [OutboxLog.Item], _ link: TaskQueueLink, _ logger: Logger
+  ) async -> [ResultOutbox.Delivery] {
+    // What is no JSON would spoil the whole request, or say something else in it.
+    var single = items.indices.filter { (try? JSONValue(parsing: items[$0].payload)) == nil }
+    let together = items.indices.filter { !single.contains($0) }
+    var answers = [ResultOutbox.Delivery](repeating: .later, count: items.count)
+    if together.count > 1 {
+      let tasks = together.map {
+        #"{"id":\#(JSONSlice.quoted(taskID(items[$0]))),"#
+          + String(decoding: items[$0].payload.dropFirst(), as: UTF8.self)
+      }
+      let body = Array(#"{"tasks":[\#(tasks.joined(separator: ","))]}"#.utf8)
+      guard let answer = try? await link.call(.POST, "/v1/tasks/complete", body), !answer.isTemporary else {
+        return answers
+      }
+      let told = JSONSlice(answer.body)?.members?["tasks"]?.elements ?? []
+      for (place, number) in together.enumerated() {
+        if answer.isSuccess, told.count == together.count, let one = told[place].members, one["error"] == nil {
+          answers[number] = .delivered
+        } else {
+          single.append(number)
+        }
+      }
+    } else {
+      single += together
+    }
+    await withTaskGroup(of: (Int, ResultOutbox.Delivery).self) { group in
+      for number in single { group.addTask { (number, await Self.commit(items[number], link, logger)) } }
+      for await (number, answer) in group { answers[number] = answer }
+    }
+    return answers
+  }
+
+  /// The task that a result is of: its key is that and the claim.
+  private static func taskID(_ item: OutboxLog.Item) -> Substring { item.key.prefix { $0 != "/" } }
+
+  /// Says one result.
+  private static func commit(
+    _ item: OutboxLog.Item, _ link: TaskQueueLink, _ logger: Logger
+  ) async -> ResultOutbox.Delivery {
+    let id = taskID(item)
+    guard let answer = try? await link.call(.POST, "/v1/tasks/\(id)/complete", item.payload), !answer.isTemporary else {
+      return .later
+    }
+    if answer.isSuccess { return .delivered }
+    logger.warning(
+      "the task queue refuses what came of a task",
+      metadata: ["task": "\(id)", "step": "complete", "error": "\(answer.message)"])
+    guard answer.status == 400 || answer.status == 413 else { return .refused }
+    // From the key: a result that is no JSON makes the whole text none.
+    let epoch = item.key.dropFirst(id.count + 1)
+    // The result itself can't be kept: it would be so at each further attempt.
+    let reason = JSONSlice.quoted("the result is refused: \(answer.message)")
+    let failure = #"{"epoch":\#(epoch),"retry":false,"reason":\#(reason)}"#
+    guard let answer = try? await link.call(.POST, "/v1/tasks/\(id)/fail", Array(failure.utf8)), !answer.isTemporary
+    else { return .later }
+    return .refused
+  }
+
+  /// Where a task stands, if its queue keeps that.
+  private func progress(_ claim: TaskClaim) -> TaskProgress? {
+    guard let engine, let id = TaskID(claim.id), let epoch = UInt64(exactly: claim.epoch) else { return nil }
+    return TaskProgress(
+      ticket: TaskTicket(id: id, epoch: epoch),
+      head: claim.checkpoint.map { CheckpointHead(step: $0.step, reference: $0.reference) }, engine: engine,
+      codec: Self.codec, clock: RecoveryTime(clock: link.clock))
+  }
+
+  /// Says first what the queue didn't hear while it was away: leases may have run out, and whoever claims gets the oldest task, which may be
+  /// this worker's own. Whether it was heard.
+  private func catchUp(_ outbox: ResultOutbox) async throws -> Bool {
+    let missed = shared.withLock { shared in shared.leases.missed.compactMap { shared.claims[$0] } }
+    if !missed.isEmpty {
+      await withTaskGroup(of: Void.self) { group in
+        for claim in missed { group.addTask { await self.renew(claim) } }
+      }
+      guard shared.withLock({ $0.leases.missed.isEmpty }) else { return false }
+    }
+    try await outbox.untilHeard()
+    return true
+  }
+
   /// The next task, waiting for it.
-  private func next() async throws -> TaskClaim? {
+  private func next(_ outbox: ResultOutbox) async throws -> TaskClaim? {
     while true {
       if let claim = shared.withLock({ $0.ready.isEmpty ? nil : $0.ready.removeFirst() }) { return claim }
-      let room = agents.slots == 0 ? Self.batch : max(1, min(agents.slots - agents.busy, Self.batch))
+      guard try await catchUp(outbox) else {
+        try await pause(nil)
+        continue
+      }
+      let room = agents.room(for: queue, most: Self.batch)
       let body = #"{"queue":\#(JSONSlice.quoted(queue)),"worker":\#(JSONSlice.quoted(worker)),"max":\#(room)}"#
       do {
         let answer = try await link.call(.POST, "/v1/tasks/next?wait=\(Self.wait)", Array(body.utf8))
@@ -126,13 +309,18 @@ public final class SwarmTasks: Sendable {
   private func hold(_ claims: [TaskClaim]) {
     guard !claims.isEmpty else { return }
     let now = link.clock.now
-    shared.withLock { shared in
+    let lost = shared.withLock { shared in
+      var lost: [Wakeup] = []
       for claim in claims {
+        // An earlier claim of the same task, which somebody has ended meanwhile.
+        if let wakeup = shared.lost.removeValue(forKey: claim.id) { lost.append(wakeup) }
         shared.leases.hold(claim.id, lease: claim.lease, now: now)
         shared.claims[claim.id] = claim
         shared.ready.append(claim)
       }
+      return lost
     }
+    for wakeup in lost { wakeup.signal() }
     changed.signal()
   }
 
@@ -144,19 +332,21 @@ public final class SwarmTasks: Sendable {
 
   /// Works on one task, and says how that ended. Throws only when the worker is cancelled.
   private func attempt(
-    _ claim: TaskClaim, _ body: @escaping @Sendable (SwarmTask) async throws -> [UInt8]
+    _ claim: TaskClaim, _ outbox: ResultOutbox, _ body: @escaping @Sendable (SwarmTask) async throws -> [UInt8]
   ) async throws {
+    let progress = progress(claim)
     let lost = Wakeup()
     let isHeld = shared.withLock { shared in
-      guard shared.leases.holds(claim.id) else { return false }
+      guard shared.holds(claim) else { return false }
       shared.lost[claim.id] = lost
       return true
     }
     guard isHeld else { return }
-    defer { drop(claim.id) }
+    var isQueued = false
+    defer { if !isQueued { drop(claim) } }
     let ending = await withTaskGroup(of: Ending.self) { group in
       group.addTask {
-        do { return .result(try await body(SwarmTask(claim))) } catch { return .failure(error) }
+        do { return .result(try await body(SwarmTask(claim, progress: progress))) } catch { return .failure(error) }
       }
       group.addTask {
         do { try await lost.wait() } catch { return .failure(error) }
@@ -172,11 +362,15 @@ public final class SwarmTasks: Sendable {
         "a task was lost to another worker: its lease couldn't be renewed in time", metadata: ["task": "\(claim.id)"])
     case .result(let result):
       let text = result.isEmpty ? "null" : String(decoding: result, as: UTF8.self)
-      let answer = try await say(claim, "complete", #","result":\#(text)"#)
-      guard answer.status == 400 || answer.status == 413 else { break }
-      // The result itself can't be kept: it would be so at each further attempt.
-      _ = try await say(
-        claim, "fail", #","retry":false,"reason":\#(JSONSlice.quoted("the result is refused: \(answer.message)"))"#)
+      // The lease goes on until the queue has heard the result; the slot is free at once.
+      isQueued = true
+      let key = "\(claim.id)/\(claim.epoch)"
+      try await outbox.put(key, Array(#"{"epoch":\#(claim.epoch),"result":\#(text)}"#.utf8)) { isDelivered in
+        self.drop(claim)
+        guard isDelivered, let progress else { return }
+        self.shared.withLock { $0.finished.append(progress) }
+        self.settled.signal()
+      }
     case .failure(is AgentPool.Draining): _ = try await say(claim, "release", "")
     case .failure(let error):
       if Task.isCancelled {
@@ -213,11 +407,13 @@ public final class SwarmTasks: Sendable {
     return answer
   }
 
-  private func drop(_ id: String) {
+  /// Lets go of a claim, and of no later one of the same task.
+  private func drop(_ claim: TaskClaim) {
     shared.withLock { shared in
-      shared.leases.drop(id)
-      shared.claims[id] = nil
-      shared.lost[id] = nil
+      guard shared.claims[claim.id]?.epoch == claim.epoch else { return }
+      shared.leases.drop(claim.id)
+      shared.claims[claim.id] = nil
+      shared.lost[claim.id] = nil
     }
   }
 
@@ -247,7 +443,7 @@ public final class SwarmTasks: Sendable {
     let answer = try? await link.call(
       .POST, "/v1/tasks/\(claim.id)/heartbeat", Array(#"{"epoch":\#(claim.epoch)}"#.utf8))
     let lost = shared.withLock { shared -> Wakeup? in
-      guard shared.leases.holds(claim.id) else { return nil }
+      guard shared.holds(claim) else { return nil }
       guard let answer, !answer.isTemporary else {
         shared.leases.missed(claim.id, now: link.clock.now)
         return nil
@@ -283,7 +479,7 @@ public final class SwarmTasks: Sendable {
       return shared.ready
     }
     await release(claims)
-    for claim in claims { drop(claim.id) }
+    for claim in claims { drop(claim) }
   }
 
   /// Gives tasks back, also when this task is cancelled: who waits for them shouldn't have to wait for the leases to end.
@@ -309,6 +505,15 @@ public final class SwarmTasks: Sendable {
       }
     }.value
   }
+}
+
+/// The library's time, for recovery.
+private struct RecoveryTime: RecoveryClock {
+  let clock: any CoordinationClock
+
+  var now: Duration { clock.now - .zero }
+
+  func sleep(until time: Duration) async throws { try await clock.sleep(until: .zero + time) }
 }
 
 extension Duration {

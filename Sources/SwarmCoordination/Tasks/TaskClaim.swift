@@ -16,6 +16,16 @@ package struct TaskClaim: Hashable, Sendable {
   package var lease: Duration
   /// JSON, as it was submitted.
   package var payload: [UInt8]
+  /// Where an earlier claim's work stands, as the queue has it: step and reference, which is JSON; nil: at the beginning.
+  package var checkpoint: Checkpoint?
+
+  /// What the queue keeps beside a task.
+  package struct Checkpoint: Hashable, Sendable {
+    /// The number of the change.
+    package var step: UInt64
+    /// JSON.
+    package var reference: [UInt8]
+  }
 
   /// Reads the answer to `/v1/tasks/next`; nil when it isn't one.
   package static func claims(_ answer: [UInt8]) -> [TaskClaim]? {
@@ -28,9 +38,17 @@ package struct TaskClaim: Hashable, Sendable {
       claims.append(
         TaskClaim(
           id: id, epoch: epoch, attempt: Int(members["attempt"]?.integer ?? 1), lane: members["lane"]?.string ?? "",
-          key: members["key"]?.string, lease: lease, payload: Array(payload.bytes)))
+          key: members["key"]?.string, lease: lease, payload: Array(payload.bytes),
+          checkpoint: checkpoint(members["checkpoint"])))
     }
     return claims
+  }
+
+  private static func checkpoint(_ value: JSONSlice?) -> Checkpoint? {
+    guard let members = value?.members, let step = members["step"]?.integer, step >= 0,
+      let reference = members["reference"]
+    else { return nil }
+    return Checkpoint(step: UInt64(step), reference: Array(reference.bytes))
   }
 }
 
@@ -40,6 +58,8 @@ package struct HeldLeases: Sendable {
     var length: Duration
     var renewAt: BudgetTime
     var end: BudgetTime
+    /// The last renewal wasn't heard.
+    var isMissed = false
   }
 
   private var leases: [String: Lease] = [:]
@@ -62,7 +82,11 @@ package struct HeldLeases: Sendable {
   package mutating func missed(_ id: String, now: BudgetTime) {
     guard let lease = leases[id] else { return }
     leases[id]?.renewAt = now + lease.length / 10
+    leases[id]?.isMissed = true
   }
+
+  /// The claims whose last renewal wasn't heard, by name.
+  package var missed: [String] { leases.filter { $0.value.isMissed }.keys.sorted() }
 
   /// Lets go of a claim; says whether it was held.
   @discardableResult

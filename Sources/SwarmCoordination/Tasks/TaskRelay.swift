@@ -26,6 +26,8 @@ package final class TaskRelay: Sendable {
     var slots: [String: UInt64] = [:]
     /// The most that claims on their way may bring.
     var reserved = 0
+    /// The queues that the worker takes from.
+    var queues: Set<String> = []
   }
 
   private let link: TaskQueueLink
@@ -33,6 +35,8 @@ package final class TaskRelay: Sendable {
   private let worker: String
   private let shared = Mutex(Shared())
   private let changed = Wakeup()
+  private let found = AsyncStream.makeStream(
+    of: String.self, bufferingPolicy: .bufferingOldest(ProtocolLimits.queues))
   /// The longest wait for tasks, in seconds, as the queue has it.
   private static let longestWait = 60
   /// The most tasks in one claim, as the queue has it.
@@ -45,8 +49,27 @@ package final class TaskRelay: Sendable {
     self.worker = worker
   }
 
-  /// Frees the slots of tasks whose lease has ended, until the task is cancelled.
+  /// Frees the slots of tasks whose lease has ended, and watches the queues that the worker takes from, until the task is cancelled.
   package func run() async throws {
+    try await withThrowingTaskGroup(of: Void.self) { group in
+      group.addTask { try await self.freeSlots() }
+      defer { group.cancelAll() }
+      for await queue in found.stream {
+        group.addTask { [link, pool] in try await link.watch(queue, for: pool) }
+      }
+      try await group.waitForAll()
+    }
+  }
+
+  /// Notes that the worker takes from a queue; those beyond what a report has room for aren't watched.
+  private func note(queue: String) {
+    let isNew = shared.withLock { shared in
+      shared.queues.count < ProtocolLimits.queues && shared.queues.insert(queue).inserted
+    }
+    if isNew { found.continuation.yield(queue) }
+  }
+
+  private func freeSlots() async throws {
     while true {
       let (ended, next) = shared.withLock { shared in
         let ended = shared.leases.dropEnded(now: link.clock.now).compactMap { shared.slots.removeValue(forKey: $0) }
@@ -58,9 +81,6 @@ package final class TaskRelay: Sendable {
       }
     }
   }
-
-  /// Ends its connections.
-  package func shutDown() async { await link.shutDown() }
 
   /// Answers a request whose path is `/v1/tasks` or below; `target` with its query.
   package func respond(method: HTTPMethod, target: String, body: [UInt8]) async throws -> Answer {
@@ -112,6 +132,7 @@ package final class TaskRelay: Sendable {
       return ((answer, claims), claims.count)
     }
     guard let (answer, claims) = fetched else { return Self.none(isDraining: true) }
+    if answer.isSuccess, let queue = members["queue"]?.string { note(queue: queue) }
     let now = link.clock.now
     shared.withLock { shared in
       for (claim, slot) in zip(claims, slots) {
@@ -179,14 +200,40 @@ package final class TaskRelay: Sendable {
 
   // MARK: Steps
 
-  /// Notes what a step with a task means for its slot.
+  /// Notes what a step with a task, or with several, means for their slots.
   private func note(_ path: Substring, _ answer: TaskQueueLink.Answer, _ body: [UInt8]) {
     let parts = path.split(separator: "/")
-    guard parts.count == 4, !answer.isTemporary else { return }
-    let id = String(parts[2])
-    switch (parts[3], answer.status) {
+    guard !answer.isTemporary else { return }
+    switch parts.count {
+    case 3: noteEach(parts[2], answer, body)
+    case 4:
+      note(
+        String(parts[2]), parts[3], answer.status, lease: JSONSlice(answer.body)?.members?["leaseSeconds"]?.seconds)
+    default: break
+    }
+  }
+
+  private func noteEach(_ verb: Substring, _ answer: TaskQueueLink.Answer, _ body: [UInt8]) {
+    guard answer.isSuccess, let tasks = JSONSlice(body)?.members?["tasks"]?.elements,
+      let answers = JSONSlice(answer.body)?.members?["tasks"]?.elements, tasks.count == answers.count
+    else { return }
+    for (task, answer) in zip(tasks, answers) {
+      guard let id = task.members?["id"]?.string, let members = answer.members else { continue }
+      let isHeld: Bool
+      switch members["error"]?.members?["type"]?.string {
+      case "stale_epoch"?, "unknown_task"?, "wrong_state"?: isHeld = false
+      case nil: isHeld = true
+      // Such as a result that is too large: it may come again.
+      default: continue
+      }
+      note(id, verb, isHeld ? 200 : 409, lease: members["leaseSeconds"]?.seconds)
+    }
+  }
+
+  private func note(_ id: String, _ verb: Substring, _ status: Int, lease: Duration?) {
+    switch (verb, status) {
     case ("heartbeat", 200..<300):
-      guard let lease = JSONSlice(answer.body)?.members?["leaseSeconds"]?.seconds else { return }
+      guard let lease else { return }
       let now = link.clock.now
       shared.withLock { shared in
         if shared.leases.holds(id) { shared.leases.hold(id, lease: lease, now: now) }

@@ -138,14 +138,14 @@ struct EventTests {
       #expect(await time.nextSleep() == MonotonicTime(sinceOrigin: .seconds(1)))
       time.advanceToNextSleeper()
       #expect(await transport.arrivals.next(2).map(\.method) == [.post, .post])
-      while recorder.metrics.written < 1 { await Task.yield() }
+      while recorder.metrics.written < 1, !Task.isCancelled { await Task.yield() }
       recorder.record(occurrence())
       let patch = await transport.arrivals.next()
       #expect(String(decoding: patch.body ?? [], as: UTF8.self).contains(#""count":2"#))
-      while recorder.metrics.written < 2 { await Task.yield() }
+      while recorder.metrics.written < 2, !Task.isCancelled { await Task.yield() }
       recorder.record(occurrence("other"))
       #expect(await transport.arrivals.next().method == .post)
-      while recorder.metrics.failed < 1 { await Task.yield() }
+      while recorder.metrics.failed < 1, !Task.isCancelled { await Task.yield() }
       group.cancelAll()
     }
     #expect(transport.unmet.isEmpty)

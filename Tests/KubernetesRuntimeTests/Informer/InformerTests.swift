@@ -114,7 +114,7 @@ struct InformerTests {
       second.send(Self.event("MODIFIED", Self.object("a", 29)))
       #expect(await notifications.next() == changed("a", .updated))
       second.send(Self.event("BOOKMARK", Self.object("", 30)))
-      while informer.metrics.events < 4 { await Task.yield() }
+      while informer.metrics.events < 4, !Task.isCancelled { await Task.yield() }
       time.advance(by: .seconds(5))
       second.finish()
       try await second.closed.wait()

@@ -43,7 +43,7 @@ struct LeaderElectorTests {
       }
       #expect(await leads.next() == "a")
       group.addTask { try await second.run { _ in leads.put("b") } }
-      while store.requests.all.count < 3 { await Task.yield() }
+      while store.requests.all.count < 3, !Task.isCancelled { await Task.yield() }
       #expect(!second.isLeader)
       done.open()
       try await group.next()

@@ -119,7 +119,7 @@ struct WorkQueueRunnerTests {
       #expect(await started.next() == 1)
       await group.triggerGracefulShutdown()
       // The shutdown travels through the group's own task; it has arrived when the queue refuses keys.
-      while runner.add(1) != .refused { await Task.yield() }
+      while runner.add(1) != .refused, !Task.isCancelled { await Task.yield() }
       gate.open()
       try await tasks.next()
     }

@@ -4,6 +4,44 @@ import Testing
 
 @testable import NATSClient
 
+@Suite struct PullAnswerTests {
+  private static let completed = NATSStatus(code: 409, description: "Batch Completed")
+
+  @Test("A pull's end that comes before its messages is no end: they are waited for, and no more than were sent")
+  func overtaken() {
+    var answer = PullAnswer(batch: 5)
+    #expect(answer.status(Self.completed, unfilled: 2) == .wait)
+    #expect(answer.wanted == 3 && !answer.isComplete)
+    for _ in 0..<2 {
+      answer.message()
+      #expect(!answer.isComplete)
+    }
+    answer.message()
+    #expect(answer.isComplete)
+  }
+
+  @Test(
+    "What ends a pull after one of four messages, and whether more may be on its way",
+    arguments: [
+      (NATSStatus(code: 404, description: "No Messages"), nil as Int?, PullAnswer.Outcome.done, true),
+      (NATSStatus(code: 408, description: "Request Timeout"), 3, .done, true),
+      (NATSStatus(code: 408, description: "Request Timeout"), 2, .wait, false),
+      (completed, 3, .done, true),
+      (NATSStatus(code: 409, description: "Message Size Exceeds MaxBytes"), 3, .refused, true),
+      (NATSStatus(code: 409, description: "Leadership Change"), 1, .refused, false),
+      (NATSStatus(code: 409, description: "Consumer Deleted"), nil, .refused, false),
+      (NATSStatus(code: NATSStatus.noResponders, description: ""), nil, .refused, true),
+      (NATSStatus(code: NATSStatus.reconnected, description: ""), nil, .disconnected, true),
+      (NATSStatus(code: NATSStatus.idle, description: ""), nil, .wait, false),
+    ])
+  func ends(_ status: NATSStatus, _ unfilled: Int?, _ outcome: PullAnswer.Outcome, _ isComplete: Bool) {
+    var answer = PullAnswer(batch: 4)
+    answer.message()
+    #expect(answer.status(status, unfilled: unfilled) == outcome)
+    #expect(answer.isComplete == isComplete)
+  }
+}
+
 @Suite struct PullMachineTests {
   @Test("Half of a batch may come before more is ordered, and never more than a batch is on order")
   func ordering() {

@@ -259,6 +259,21 @@ extension NATSServerTests {
         #expect(try await jetStream.streamInfo("TASKS").consumers == 0)
       }
     }
+
+    @Test("Reading to the end ends when what waited is removed meanwhile")
+    func removedWhileRead() async throws {
+      try await withStream { _ in
+      } _: { jetStream, _, _ in
+        for number in 1...20 { _ = try await jetStream.publish("task.n", bytes("\(number)")) }
+        var read = 0
+        try await OrderedConsumer(jetStream, stream: "TASKS", batch: 1).readToEnd { _ in
+          read += 1
+          if read == 1 { try await jetStream.purgeStream("TASKS", subject: "task.n") }
+        }
+        #expect((1..<20).contains(read))
+        #expect(try await jetStream.streamInfo("TASKS").consumers == 0)
+      }
+    }
   }
 
   @Suite struct KeyValueStore {

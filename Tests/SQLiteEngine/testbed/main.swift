@@ -28,9 +28,10 @@ func say(_ line: String) {
 
 func client(_ engine: LocalEngine, _ life: String, _ number: Int, of clients: Int, _ tasks: Int) async throws {
   for task in stride(from: number, to: tasks, by: clients) {
-    // By its key a task that was acknowledged in an earlier life is not submitted twice.
+    // By its key a task that was acknowledged in an earlier life is not submitted twice. Its worker may be killed in every life:
+    // that is no fault of the task's, which is not to be set aside for it.
     let payload = [UInt8](repeating: UInt8(task % 251), count: 200)
-    _ = try await engine.tasks.submit([NewTask(key: TaskKey("\(task)"), payload: payload)], to: "q")
+    _ = try await engine.tasks.submit([NewTask(key: TaskKey("\(task)"), payload: payload, attempts: 100)], to: "q")
     say("submit \(task)")
     let value = Array("\(task)".utf8)
     // A key of this life alone: it only rises.
@@ -63,6 +64,8 @@ guard arguments.count == 5, let durability = Durability(name: arguments[2]), let
   say("usage: engine-testbed FOLDER process|node SEED TASKS")
   exit(64)
 }
+// Whoever reads its lines waits for ever: work that doesn't end is to be a failure.
+alarm(300)
 let engine = try await SQLiteEngine.open(.init(directory: arguments[1], durability: durability))
 say("open")
 try await withThrowingTaskGroup(of: Void.self) { group in

@@ -1,0 +1,2 @@
+// Everything that reads objects of Kubernetes reads JSON.
+@_exported public import JSON
