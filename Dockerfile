@@ -20,7 +20,7 @@ RUN /build/image-root /root-filesystem
 FROM ${SWIFT_IMAGE} AS programs
 WORKDIR /source
 COPY scripts/lib/install-packages scripts/lib/
-RUN scripts/lib/install-packages libcurl4-openssl-dev libsqlite3-dev libyaml-dev zlib1g-dev pkg-config binutils g++ python3
+RUN scripts/lib/install-packages libcurl4-openssl-dev libsqlite3-dev libyaml-dev libzstd-dev zlib1g-dev pkg-config binutils g++ python3
 COPY . .
 ARG PROGRAMS="swarmscale-controller swarmscale-sidecar"
 RUN --mount=type=cache,target=/source/.build-release \
@@ -33,7 +33,8 @@ ARG REVISION=
 ARG SOURCE_DATE_EPOCH
 RUN scripts/lib/image-sbom --root /root-filesystem --programs /programs/usr/bin --resolved Package.resolved \
       --checkouts /licences/checkouts --version "${VERSION}" --revision "${REVISION}" \
-      --swift "$(swift --version 2>/dev/null | sed -n 's/.*Swift version \([0-9.]*\).*/\1/p')" --into /programs \
+      --swift "$(swift --version 2>/dev/null | sed -n 's/.*Swift version \([0-9.]*\).*/\1/p')" \
+      --zstd "$(pkg-config --modversion libzstd)" --into /programs \
  && if [ -n "${SOURCE_DATE_EPOCH}" ]; then find /programs -exec touch --no-dereference --date="@${SOURCE_DATE_EPOCH}" {} +; fi
 
 FROM scratch

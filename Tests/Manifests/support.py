@@ -62,13 +62,20 @@ class Cluster:
         self._context = ssl.create_default_context(cafile=self.state["caFile"])
 
     def send(
-        self, method: str, path: str, body: Any = None, *, service_account: str = "", content_type: str = "application/json"
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        service_account: str = "",
+        namespace: str = NAMESPACE,
+        content_type: str = "application/json",
     ) -> tuple[int, Any]:
-        """Status and decoded answer of a request; as `NAMESPACE/service_account` where that is given."""
+        """Status and decoded answer of a request; as `namespace/service_account` where that is given."""
         headers = [("Authorization", f"Bearer {self.state['tokens']['admin']}"), ("Content-Type", content_type)]
         if service_account:
-            headers.append(("Impersonate-User", f"system:serviceaccount:{NAMESPACE}:{service_account}"))
-            for group in ("system:serviceaccounts", f"system:serviceaccounts:{NAMESPACE}", "system:authenticated"):
+            headers.append(("Impersonate-User", f"system:serviceaccount:{namespace}:{service_account}"))
+            for group in ("system:serviceaccounts", f"system:serviceaccounts:{namespace}", "system:authenticated"):
                 headers.append(("Impersonate-Group", group))
         connection = http.client.HTTPSConnection(
             str(self._server.hostname), self._server.port, context=self._context, timeout=30
@@ -116,6 +123,23 @@ class Cluster:
         return [
             {**item, "apiVersion": "policy/v1beta1"} if item["kind"] == "PodDisruptionBudget" else item for item in items
         ]
+
+    def remove(self, items: list[dict[str, Any]]) -> None:
+        """Deletes what another test may have applied, since Helm takes over nothing that it hasn't made; namespaces and definitions stay."""
+        found = [item for item in items if item["kind"] not in ("Namespace", "CustomResourceDefinition")]
+        self.kubectl("delete", "--ignore-not-found", "-f", "-", stdin=json.dumps({"apiVersion": "v1", "kind": "List", "items": self.fitted(found)}))
+
+    def adopt_definitions(self, release: str, namespace: str) -> None:
+        """Has a release of Helm own the custom resource definitions that are there already, as docs/upgrade.md says."""
+        found = [
+            item["metadata"]["name"]
+            for item in self.must("GET", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions")["items"]
+            if item["spec"]["group"] == "swarmscale.dev"
+        ]
+        if found:
+            owner = (f"meta.helm.sh/release-name={release}", f"meta.helm.sh/release-namespace={namespace}")
+            self.kubectl("label", "--overwrite", "crd", *found, "app.kubernetes.io/managed-by=Helm")
+            self.kubectl("annotate", "--overwrite", "crd", *found, *owner)
 
     def install(self, items: list[dict[str, Any]]) -> None:
         """Applies objects, and waits until their custom resources are served."""

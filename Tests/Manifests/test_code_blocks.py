@@ -114,10 +114,8 @@ class RunBlocks(unittest.TestCase):
         cls.folder = tempfile.TemporaryDirectory()
         crds = [item for file in sorted((REPOSITORY / "manifests/crd").glob("*s.yaml")) for item in documents(file.read_text())]
         cls.cluster.install([item for item in crds if item["kind"] == "CustomResourceDefinition"])
-        # Other tests may have installed it, and Helm takes over nothing that it hasn't made.
-        installed = [item for item in kustomize("manifests/default") if item["kind"] not in ("Namespace", "CustomResourceDefinition")]
-        leftovers = json.dumps({"apiVersion": "v1", "kind": "List", "items": cls.cluster.fitted(installed)})
-        cls.cluster.kubectl("delete", "--ignore-not-found", "-f", "-", stdin=leftovers)
+        cls.cluster.adopt_definitions("swarmscale", "swarmscale-system")
+        cls.cluster.remove(kustomize("manifests/default"))
         flags = [f"--decision-log={cls.folder.name}/decisions.jsonl", "--no-leader-election", "--listen=127.0.0.1:0", "--sync-period=3s", "--cpu-initialization-period=0s", "--initial-readiness-delay=0s"]
         with open(f"{cls.folder.name}/controller.log", "wb") as log:
             cls.controller = subprocess.Popen(
@@ -133,13 +131,15 @@ class RunBlocks(unittest.TestCase):
     def test_blocks_that_are_marked(self) -> None:
         ran = 0
         # The page about the decision log last: by then there are decisions.
-        for page in sorted(pages(), key=lambda page: (page.stem == "decision-log", page)):
+        # SWARMSCALE_PAGES chooses some, for Tests/Install/fresh-machine.
+        chosen = os.environ.get("SWARMSCALE_PAGES", "").split()
+        for page in sorted((page for page in pages() if not chosen or page.stem in chosen), key=lambda page: (page.stem == "decision-log", page)):
             steps = [block for block in blocks(page) if block.marker == "run"]
             if steps:
                 with self.subTest(page=str(page.relative_to(REPOSITORY))):
                     self.play(page.stem, steps)
                     ran += len(steps)
-        self.assertGreater(ran, 10)
+        self.assertGreater(ran, 0 if chosen else 10)
 
     def test_a_block_that_fails_is_found(self) -> None:
         for text in ("false\n", "kubectl get swa nobody\n", "true | false\n", 'test "$(kubectl get swa -o name | wc -l)" = 1\n'):

@@ -51,6 +51,8 @@ class RenderedManifests(unittest.TestCase):
             "Service swarmscale-system/swarmscale-coordinator",
             "Service swarmscale-system/swarmscale-webhook",
             "PodDisruptionBudget swarmscale-system/swarmscale-controller",
+            "NetworkPolicy swarmscale-system/swarmscale-controller",
+            "PriorityClass /swarmscale-controller",
         }
         self.assertEqual(set(names), expected)
 
@@ -60,6 +62,8 @@ class RenderedManifests(unittest.TestCase):
             self.one("Deployment")["spec"]["selector"]["matchLabels"],
             *(item["spec"]["selector"] for item in self.items if item["kind"] == "Service"),
             self.one("PodDisruptionBudget")["spec"]["selector"]["matchLabels"],
+            self.one("NetworkPolicy")["spec"]["podSelector"]["matchLabels"],
+            *(spread["labelSelector"]["matchLabels"] for spread in self.one("Deployment")["spec"]["template"]["spec"]["topologySpreadConstraints"]),
         ):
             self.assertLessEqual(selector.items(), labels.items())
 
@@ -112,6 +116,18 @@ class RenderedManifests(unittest.TestCase):
                 self.assertEqual(webhook["failurePolicy"], "Ignore")
         namespaces = self.one("MutatingWebhookConfiguration")["webhooks"][0]["namespaceSelector"]["matchExpressions"]
         self.assertEqual(namespaces[0]["values"], ["kube-system", NAMESPACE])
+
+    def test_network_policy_lets_in_at_each_port_of_the_pods(self) -> None:
+        for folder in ("manifests/default", "manifests/bridges/hpa", "manifests/bridges/keda"):
+            items = kustomize(folder)
+            container = next(item for item in items if item["kind"] == "Deployment")["spec"]["template"]["spec"]["containers"][0]
+            policy = next(item for item in items if item["kind"] == "NetworkPolicy")["spec"]
+            open_ports = [port["port"] for rule in policy["ingress"] for port in rule["ports"]]
+            self.assertEqual(sorted(open_ports), sorted(port["name"] for port in container["ports"]), folder)
+
+    def test_priority_is_that_of_the_class(self) -> None:
+        self.assertEqual(self.one("Deployment")["spec"]["template"]["spec"]["priorityClassName"], self.one("PriorityClass")["metadata"]["name"])
+        self.assertGreater(self.one("PriorityClass")["value"], 0)
 
     def test_lease_is_the_one_that_the_role_allows(self) -> None:
         args = self.one("Deployment")["spec"]["template"]["spec"]["containers"][0]["args"]

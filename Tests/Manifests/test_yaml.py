@@ -17,6 +17,7 @@ from typing import Any
 
 import helm_python as helm
 from code_blocks import Block, blocks, pages
+from cloudcoil.models.cert_manager import v1 as certificate_kinds
 from cloudcoil.models.prometheus_operator import v1 as operator_kinds
 from support import REPOSITORY, Cluster, documents, identity, kustomize, needs_cluster
 
@@ -28,6 +29,8 @@ FOREIGN = {
     "PrometheusRule": "test_objects_of_the_prometheus_operator; promtool reads its rules in test_alerts",
     "ServiceMonitor": "test_objects_of_the_prometheus_operator",
     "PodMonitor": "test_objects_of_the_prometheus_operator",
+    "Certificate": "test_objects_of_cert_manager",
+    "Issuer": "test_objects_of_cert_manager",
     "ScaledObject": "KEDA's, shown as what one comes from",
 }
 
@@ -37,7 +40,7 @@ READ_ELSEWHERE = {
     "Helm/swarmscale/values.yaml": "test_chart (schema)",
     "Tests/Manifests/alerts/rules-test.yaml": "test_alerts (promtool)",
     "examples/local/mock.yaml": "test_settings_of_mock_claude",
-    "docs/api/tasks.yaml": "Tests/TaskAPI (schemathesis)",
+    "docs/api/coordination.yaml": "Tests/TaskAPI (schemathesis)",
 }
 
 #: What stands where in a fragment: the object that it becomes a part of.
@@ -141,17 +144,35 @@ class Files(unittest.TestCase):
         self.assertEqual(sorted(item["kind"] for item in items), ["PodMonitor", *["PrometheusRule"] * 2, *["ServiceMonitor"] * 2])
         for item in items:
             with self.subTest(item=identity(item)):
-                assert_kept(self, item, self.as_read_by_the_operator(item), identity(item))
+                assert_kept(self, item, self.as_read_by(operator_kinds, item), identity(item))
         broken = copy.deepcopy(next(item for item in items if item["kind"] == "ServiceMonitor"))
         for change in ({"interval": "15"}, {"port": 8080}, {"pathh": "/metrics"}):
             broken["spec"]["endpoints"] = [{"port": "http"} | change]
             with self.subTest(change=change), self.assertRaises((ValueError, AssertionError)):
-                assert_kept(self, broken, self.as_read_by_the_operator(broken), "")
+                assert_kept(self, broken, self.as_read_by(operator_kinds, broken), "")
+
+    def test_objects_of_cert_manager(self) -> None:
+        """By models that are made from its definitions, as above."""
+        items = []
+        for issuer in ({}, {"name": "corporate", "kind": "ClusterIssuer"}):
+            values = {"certManager": {"enabled": True, "issuerRef": issuer}, "bridges": {"externalMetrics": {"enabled": True}}}
+            with helm.Chart.load(CHART) as chart:
+                text = chart.render(values, name="swarmscale", namespace="a")["swarmscale/templates/certmanager.yaml"]
+            items += documents(text)
+        self.assertEqual(sorted(item["kind"] for item in items), [*["Certificate"] * 3, *["Issuer"] * 2])
+        for item in items:
+            with self.subTest(item=identity(item)):
+                assert_kept(self, item, self.as_read_by(certificate_kinds, item), identity(item))
+        broken = copy.deepcopy(items[-1])
+        for change in ({"usages": ["serve"]}, {"dnsNames": "name"}, {"renewBeforre": "1h"}, {"privateKey": {"rotationPolicy": "Often"}}):
+            broken["spec"] = items[-1]["spec"] | change
+            with self.subTest(change=change), self.assertRaises((ValueError, AssertionError)):
+                assert_kept(self, broken, self.as_read_by(certificate_kinds, broken), "")
 
     @staticmethod
-    def as_read_by_the_operator(item: dict[str, Any]) -> Any:
-        """An object with the fields that its definition knows; ValueError where it isn't valid."""
-        model = getattr(operator_kinds, item["kind"])
+    def as_read_by(kinds: Any, item: dict[str, Any]) -> Any:
+        """An object with the fields that its definition, one of `kinds`, knows; ValueError where it isn't valid."""
+        model = getattr(kinds, item["kind"])
         return model.model_validate(item).model_dump(mode="json", by_alias=True, exclude_none=True)
 
     def test_values_of_examples_are_values_of_the_chart(self) -> None:
@@ -161,6 +182,18 @@ class Files(unittest.TestCase):
                     (values,) = documents((REPOSITORY / file).read_text())
                     chart.validate_schema(values)
                     self.assertTrue(chart.render(values, name="swarmscale", namespace="swarmscale-system"))
+
+    def test_values_in_the_documents_are_values_of_the_chart(self) -> None:
+        count = 0
+        with helm.Chart.load(CHART) as chart:
+            for page in pages():
+                for block in blocks(page):
+                    found = documents(block.text) if block.language == "yaml" else []
+                    if len(found) == 1 and isinstance(found[0], dict) and found[0].keys() <= chart.values.keys():
+                        with self.subTest(block=str(block)):
+                            chart.validate_schema(found[0])
+                            count += 1
+        self.assertGreater(count, 0)
 
     def test_forms_of_issues_have_what_github_asks_for(self) -> None:
         """https://docs.github.com/communities/using-templates-to-encourage-useful-issues-and-pull-requests/syntax-for-issue-forms"""
@@ -326,7 +359,7 @@ class AcceptedByTheServer(unittest.TestCase):
             "webhook": {"certificateSecret": "mine", "namespaceExpressions": [{"key": "team", "operator": "In", "values": ["agents"]}]},
             "coordinator": {"certificateSecret": "theirs"},
             "bridges": {"externalMetrics": on, "keda": {"enabled": True, "tls": True}},
-            "networkPolicy": {"enabled": True, "metricsFrom": [{"namespaceSelector": {}}]},
+            "networkPolicy": {"metricsFrom": [{"namespaceSelector": {}}], "workersFrom": [{"ipBlock": {"cidr": "10.0.0.0/8"}}]},
             "commonAnnotations": {"example.com/owner": "platform"},
             "extraVolumes": [{"name": "log", "emptyDir": {}}],
             "extraVolumeMounts": [{"name": "log", "mountPath": "/log"}],
@@ -339,7 +372,8 @@ class AcceptedByTheServer(unittest.TestCase):
             "commonLabels": {"team": "tools"},
             "controller": {"extraEnv": [{"name": "HTTPS_PROXY", "value": "http://proxy:3128"}], "extraEnvFrom": [{"secretRef": {"name": "proxy"}}]},
         }
-        for chosen in ({}, values, {"watchNamespace": "fleet"}):
+        managed = {"certManager": on, "bridges": {"externalMetrics": on}}
+        for chosen in ({}, values, managed, {"watchNamespace": "fleet"}, {"watchNamespace": "chart-dry-run"}):
             with self.subTest(values=chosen), helm.Chart.load(CHART) as chart:
                 rendered = chart.render(chosen, name="swarmscale", namespace="chart-dry-run")
                 items = [item for file in sorted(rendered) if file.endswith(".yaml") for item in documents(rendered[file])]

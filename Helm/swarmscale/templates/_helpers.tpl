@@ -22,24 +22,43 @@
 {{ include "swarmscale.fullname" . }}-controller
 {{- end }}
 
-{{/* Not empty where the coordinator runs: its rights are the cluster's. */}}
+{{/*
+The beginning of the names of objects that belong to the cluster: installations that serve one namespace each may share their
+release's name.
+*/}}
+{{- define "swarmscale.clusterName" -}}
+{{- include "swarmscale.fullname" . }}
+{{- if .Values.watchNamespace }}-{{ .Release.Namespace }}{{ end }}
+{{- end }}
+
+{{/* Not empty where the coordinator runs. */}}
 {{- define "swarmscale.coordinates" -}}
-{{- if and .Values.coordinator.enabled (eq .Values.watchNamespace "") }}yes{{ end }}
+{{- if .Values.coordinator.enabled }}yes{{ end }}
 {{- end }}
 
-{{/* Not empty where the webhook runs: its configurations are the cluster's. */}}
+{{/* Not empty where the webhook runs. */}}
 {{- define "swarmscale.admits" -}}
-{{- if and .Values.webhook.enabled (eq .Values.watchNamespace "") }}yes{{ end }}
+{{- if .Values.webhook.enabled }}yes{{ end }}
 {{- end }}
 
-{{/* Not empty where external metrics are served: their APIService is the cluster's. */}}
+{{/* Not empty where external metrics are served. */}}
 {{- define "swarmscale.bridgesHPA" -}}
-{{- if and .Values.bridges.externalMetrics.enabled (eq .Values.watchNamespace "") }}yes{{ end }}
+{{- if .Values.bridges.externalMetrics.enabled }}yes{{ end }}
 {{- end }}
 
 {{/* Not empty where KEDA's external scaler runs. */}}
 {{- define "swarmscale.bridgesKEDA" -}}
-{{- if and .Values.bridges.keda.enabled (eq .Values.watchNamespace "") }}yes{{ end }}
+{{- if .Values.bridges.keda.enabled }}yes{{ end }}
+{{- end }}
+
+{{/* Not empty where the one namespace that is served is the one that the controller runs in. */}}
+{{- define "swarmscale.servesItsOwnNamespace" -}}
+{{- if eq .Values.watchNamespace .Release.Namespace }}yes{{ end }}
+{{- end }}
+
+{{/* Not empty where the chart makes a PriorityClass, which is the cluster's. */}}
+{{- define "swarmscale.makesPriorityClass" -}}
+{{- if and .Values.priorityClass.create (not .Values.priorityClassName) (not .Values.watchNamespace) }}yes{{ end }}
 {{- end }}
 
 {{- define "swarmscale.bridges" -}}
@@ -54,9 +73,41 @@
 {{ include "swarmscale.fullname" . }}-webhook
 {{- end }}
 
-{{/* The Secret of the controller's own certificates; empty: it has none. */}}
+{{/* The webhook configurations' name. */}}
+{{- define "swarmscale.webhookConfiguration" -}}
+{{ include "swarmscale.clusterName" . }}-webhook
+{{- end }}
+
+{{/* Not empty where a server shows the controller's certificate, and not one of a Secret of its own. */}}
+{{- define "swarmscale.needsCertificate" -}}
+{{- if or (include "swarmscale.bridgesHPA" .) (and .Values.bridges.keda.tls (include "swarmscale.bridgesKEDA" .)) (and (include "swarmscale.coordinates" .) (not .Values.coordinator.certificateSecret)) (and (include "swarmscale.admits" .) (not .Values.webhook.certificateSecret)) }}yes{{ end }}
+{{- end }}
+
+{{/* Not empty where cert-manager makes that certificate. */}}
+{{- define "swarmscale.certManaged" -}}
+{{- if and .Values.certManager.enabled (include "swarmscale.needsCertificate" .) }}yes{{ end }}
+{{- end }}
+
+{{/* The Certificate of cert-manager, and the Secret that it fills. */}}
+{{- define "swarmscale.serving" -}}
+{{ include "swarmscale.fullname" . }}-serving
+{{- end }}
+
+{{/* The annotation by which cert-manager fills in caBundle; empty: cert-manager doesn't. */}}
+{{- define "swarmscale.injectAuthority" -}}
+{{- if include "swarmscale.certManaged" . }}
+cert-manager.io/inject-ca-from: {{ .Release.Namespace }}/{{ include "swarmscale.serving" . }}
+{{- end }}
+{{- end }}
+
+{{/* Not empty where the controller keeps the webhook configurations' caBundle. */}}
+{{- define "swarmscale.keepsWebhookBundle" -}}
+{{- if and (include "swarmscale.admits" .) (not .Values.webhook.certificateSecret) (not .Values.certManager.enabled) }}yes{{ end }}
+{{- end }}
+
+{{/* The Secret of the certificates that the controller makes; empty: it makes none. */}}
 {{- define "swarmscale.certificates" -}}
-{{- if or (include "swarmscale.bridgesHPA" .) (and .Values.bridges.keda.tls (include "swarmscale.bridgesKEDA" .)) (and (include "swarmscale.coordinates" .) (not .Values.coordinator.certificateSecret)) (and (include "swarmscale.admits" .) (not .Values.webhook.certificateSecret)) }}
+{{- if and (include "swarmscale.needsCertificate" .) (not .Values.certManager.enabled) }}
 {{- include "swarmscale.fullname" . }}-certificates
 {{- end }}
 {{- end }}
@@ -64,6 +115,9 @@
 {{/* Volumes of the pod: certificates that aren't the controller's own, and the user's. */}}
 {{- define "swarmscale.volumes" -}}
 {{- $volumes := list }}
+{{- if include "swarmscale.certManaged" . }}
+{{- $volumes = append $volumes (dict "name" "certificates" "secret" (dict "secretName" (include "swarmscale.serving" .))) }}
+{{- end }}
 {{- if and (include "swarmscale.admits" .) .Values.webhook.certificateSecret }}
 {{- $volumes = append $volumes (dict "name" "webhook-certificate" "secret" (dict "secretName" .Values.webhook.certificateSecret)) }}
 {{- end }}
@@ -75,6 +129,9 @@
 
 {{- define "swarmscale.volumeMounts" -}}
 {{- $mounts := list }}
+{{- if include "swarmscale.certManaged" . }}
+{{- $mounts = append $mounts (dict "name" "certificates" "mountPath" "/var/run/swarmscale/certificates" "readOnly" true) }}
+{{- end }}
 {{- if and (include "swarmscale.admits" .) .Values.webhook.certificateSecret }}
 {{- $mounts = append $mounts (dict "name" "webhook-certificate" "mountPath" "/var/run/swarmscale/webhook" "readOnly" true) }}
 {{- end }}
@@ -111,6 +168,17 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- end }}
 
+{{/* The labels and annotations of an object of the controller. */}}
+{{- define "swarmscale.labelsAndAnnotations" -}}
+labels:
+  {{- include "swarmscale.labels" . | nindent 2 }}
+  app.kubernetes.io/component: controller
+{{- with .Values.commonAnnotations }}
+annotations:
+  {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
 {{/* The image by digest, else by tag. */}}
 {{- define "swarmscale.image" -}}
 {{- if .Values.image.digest }}
@@ -144,7 +212,9 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 - --webhook-listen={{ $c.listenHost }}:{{ .Values.webhook.port }}
 {{- if ne (include "swarmscale.webhook" .) "swarmscale-webhook" }}
 - --webhook-service={{ include "swarmscale.webhook" . }}
-- --webhook-configuration={{ include "swarmscale.webhook" . }}
+{{- end }}
+{{- if ne (include "swarmscale.webhookConfiguration" .) "swarmscale-webhook" }}
+- --webhook-configuration={{ include "swarmscale.webhookConfiguration" . }}
 {{- end }}
 {{- if .Values.webhook.certificateSecret }}
 - --webhook-certificate=/var/run/swarmscale/webhook/tls.crt
@@ -157,6 +227,9 @@ app.kubernetes.io/managed-by: {{ .Release.Service }}
 {{- end }}
 {{- if and (include "swarmscale.certificates" .) (ne (include "swarmscale.certificates" .) "swarmscale-certificates") }}
 - --certificate-secret={{ include "swarmscale.certificates" . }}
+{{- end }}
+{{- if include "swarmscale.certManaged" . }}
+- --certificate-folder=/var/run/swarmscale/certificates
 {{- end }}
 {{- if $c.leaderElection.enabled }}
 - --leader-election-namespace=$(POD_NAMESPACE)
