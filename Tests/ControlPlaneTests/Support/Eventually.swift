@@ -39,9 +39,8 @@ extension TestController {
 
   /// Waits until `autoscaler`'s target stands at `replicas` and stays there.
   func awaitSettled(_ autoscaler: String, at replicas: Int, since mark: Int = 0, attempts: Int = 900) async throws {
-    try await awaitPass("\(autoscaler) to settle at \(replicas)", since: mark, attempts: attempts) { pass in
-      pass.autoscaler.metadata.name == autoscaler && pass.trouble == nil && !pass.hasWritten
-        && pass.plan?.currentReplicas == replicas && pass.plan?.desiredReplicas == replicas
+    try await awaitPass("\(autoscaler) to settle at \(replicas)", since: mark, attempts: attempts) {
+      $0.isSettled(autoscaler, at: replicas)
     }
   }
 
@@ -64,6 +63,12 @@ extension TestController {
 }
 
 extension Pass {
+  /// Whether it found `autoscaler`'s target at `replicas` and left it there.
+  func isSettled(_ autoscaler: String, at replicas: Int) -> Bool {
+    self.autoscaler.metadata.name == autoscaler && trouble == nil && !hasWritten
+      && plan?.currentReplicas == replicas && plan?.desiredReplicas == replicas
+  }
+
   /// This pass in one line.
   fileprivate var summary: String {
     let name = autoscaler.metadata.name

@@ -3,6 +3,7 @@ import KubernetesCore
 import KubernetesRuntime
 import ScalingAPI
 import ScalingController
+import ScalingDecision
 import TestSupport
 import Testing
 
@@ -46,8 +47,19 @@ struct WebFleet: Sendable {
       "web", spec: "{\(deploymentReference("web")),\"metrics\":[\(band("cpu"))],\(immediateBehavior)}")
   }
 
-  /// Waits until the controller has made its first decision and is content with it.
-  func settlesAtFive() async throws { try await controller.awaitSettled("web", at: 5) }
+  /// Waits until the controller is content with five workers, and has measured each of them.
+  ///
+  /// It's content with four of five that run, too: what comes next would then be decided with one that isn't measured yet
+  /// and counts as idle, in two steps rather than one.
+  func settlesAtFive() async throws {
+    try await controller.awaitPass("web to settle at 5 workers, all of them measured") { pass in
+      guard pass.isSettled("web", at: 5), let input = pass.input, case .workers(let usage)? = input.readings.first else {
+        return false
+      }
+      let measured = Set(usage.samples.map(\.worker))
+      return input.workers.count { $0.isReady && measured.contains($0.name) } == 5
+    }
+  }
 
   /// Changes the load so that `replicas` workers are right, and waits until the controller has come to that.
   ///
