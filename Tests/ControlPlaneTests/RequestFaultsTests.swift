@@ -17,8 +17,10 @@ struct RequestFaultControlPlaneTests {
         #"{"name":"409","method":"PUT","path":"/namespaces/NS/deployments/web/scale","times":1,"do":{"status":409,"body":\#(body)}}"#
       )
       try await fleet.converges(at: 12)
+      // One refused by the rule, one taken. (The server may refuse one, too, when the Deployment's status moved just then.)
       let writes = try await fleet.namespace.scaleWrites()
-      #expect(writes.map(\.status) == [409, 200], "\(writes)\n\(fleet.controller.story)")
+      let statuses = writes.map(\.status)
+      #expect(statuses == [409, 200] || statuses == [409, 409, 200], "\(writes)\n\(fleet.controller.story)")
       #expect(try await fleet.failures() == [])
     }
   }

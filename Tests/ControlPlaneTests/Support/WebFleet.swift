@@ -53,9 +53,8 @@ struct WebFleet: Sendable {
   /// and counts as idle, in two steps rather than one.
   func settlesAtFive() async throws {
     try await controller.awaitPass("web to settle at 5 workers, all of them measured") { pass in
-      guard pass.isSettled("web", at: 5), let input = pass.input, case .workers(let usage)? = input.readings.first else {
-        return false
-      }
+      guard pass.isSettled("web", at: 5), let input = pass.input else { return false }
+      guard case .workers(let usage)? = input.readings.first else { return false }
       let measured = Set(usage.samples.map(\.worker))
       return input.workers.count { $0.isReady && measured.contains($0.name) } == 5
     }
