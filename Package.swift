@@ -489,6 +489,7 @@ let package = Package(
       path: "Benchmarks/Sources/NATSBenchmarks"),
 
     // MARK: Tests
+    .target(name: "SlowTests", path: "Tests/SlowTests"),
     .target(name: "TestSupport", dependencies: ["KubernetesCore"], path: "Tests/TestSupport"),
     .testTarget(name: "TidyTests"),
     .executableTarget(
@@ -562,7 +563,9 @@ let package = Package(
       name: "ScalingAPITests", dependencies: ["ScalingAPI", "KubernetesCore", "KubernetesYAML", "TestSupport", "YAML"]),
     .testTarget(
       name: "ScalingDecisionTests",
-      dependencies: ["ScalingDecision", "ScalingObservation", "ScalingAPI", "KubernetesCore", "TestSupport"]),
+      dependencies: [
+        "ScalingDecision", "ScalingObservation", "ScalingAPI", "KubernetesCore", "SlowTests", "TestSupport",
+      ]),
     .testTarget(
       name: "ScalingObservationTests",
       dependencies: ["ScalingObservation", "ScalingDecision", "HPAReference", "KubernetesCore", "TestSupport"]),
@@ -570,7 +573,7 @@ let package = Package(
       name: "ScalingControllerTests",
       dependencies: [
         "ScalingController", "ScalingDecision", "ScalingObservation", "ScalingAPI", "KubernetesCore",
-        "KubernetesRuntime", "Observability", "TestSupport",
+        "KubernetesRuntime", "Observability", "SlowTests", "TestSupport",
         .product(name: "Logging", package: "swift-log"),
       ]),
     .testTarget(
@@ -581,9 +584,10 @@ let package = Package(
         "ScalingObservation", "TestSupport",
         .product(name: "Logging", package: "swift-log"),
       ]),
-    .testTarget(name: "TaskQueueTests", dependencies: ["TaskQueue"]),
+    .testTarget(name: "TaskQueueTests", dependencies: ["SlowTests", "TaskQueue"]),
     .testTarget(name: "CoordinationCoreTests", dependencies: ["CoordinationCore"]),
-    .testTarget(name: "CoordinationSimulation", dependencies: ["CoordinationCore", "PriorityQueue", "TaskQueue"]),
+    .testTarget(
+      name: "CoordinationSimulation", dependencies: ["CoordinationCore", "PriorityQueue", "SlowTests", "TaskQueue"]),
     .target(
       name: "EngineConformance", dependencies: ["CoordinationEngine", "LocalEngine", "TaskQueue"],
       path: "Tests/EngineConformance"),
@@ -641,7 +645,8 @@ let package = Package(
     .testTarget(
       name: "SQLiteEngineTests",
       dependencies: [
-        "CoordinationEngine", "EngineConformance", "LocalEngine", "SQLiteEngine", "TaskQueue", "TestSupport",
+        "CoordinationEngine", "EngineConformance", "LocalEngine", "SQLiteEngine", "SlowTests", "TaskQueue",
+        "TestSupport",
         "engine-testbed", .product(name: "GRDB", package: "GRDB.swift"),
       ]),
     .executableTarget(
@@ -678,7 +683,8 @@ let package = Package(
     .testTarget(
       name: "TaskRecoveryTests",
       dependencies: [
-        "CoordinationCore", "CoordinationEngine", "LocalEngine", "NATSTestSupport", "PayloadCompression", "TaskQueue",
+        "CoordinationCore", "CoordinationEngine", "LocalEngine", "NATSTestSupport", "PayloadCompression", "SlowTests",
+        "TaskQueue",
         "TaskRecovery", "TestSupport", "recovery-testbed",
       ]),
     .testTarget(
@@ -694,7 +700,9 @@ let package = Package(
     .testTarget(name: "LocalAPITests", dependencies: ["KubernetesCore", "KubernetesYAML", "LocalAPI"]),
     .testTarget(
       name: "StatusPageTests",
-      dependencies: ["KubernetesCore", "ScalingDecision", "ScalingObservation", "StatusPage", "TestSupport"]),
+      dependencies: [
+        "KubernetesCore", "ScalingDecision", "ScalingObservation", "SlowTests", "StatusPage", "TestSupport",
+      ]),
     .executableTarget(
       name: "StatusPagePreview",
       dependencies: [
@@ -722,7 +730,7 @@ let package = Package(
       dependencies: [
         "AdmissionWebhook", "KubernetesCore", "KubernetesRuntime", "ScalingAPI", "ScalingController", "WorkerEmbedding",
       ]),
-    .testTarget(name: "RateBudgetTests", dependencies: ["BudgetSimulation", "RateBudget"]),
+    .testTarget(name: "RateBudgetTests", dependencies: ["BudgetSimulation", "RateBudget", "SlowTests"]),
     .testTarget(name: "MemoryPoolTests", dependencies: ["MemoryPool"]),
     .testTarget(name: "MessageFramesTests", dependencies: ["MessageFrames"]),
     .testTarget(
@@ -798,7 +806,7 @@ let package = Package(
       dependencies: [
         "CoordinationProtocol", "Coordinator", "FleetCoordination", "KubernetesCore", "KubernetesRuntime", "LocalAPI",
         "Observability", "RateBudget", "ScalingAPI", "ScalingController", "ScalingDecision", "ScalingObservation",
-        "SwarmCoordination", "TestSupport",
+        "SlowTests", "SwarmCoordination", "TestSupport",
         .product(name: "Logging", package: "swift-log"),
       ]),
     .testTarget(

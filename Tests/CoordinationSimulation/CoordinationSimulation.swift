@@ -1,3 +1,4 @@
+import SlowTests
 import Testing
 
 #if canImport(Glibc)
@@ -33,7 +34,7 @@ private func run(_ scenario: Scenario) -> Tally {
   return world.tally
 }
 
-@Suite("Coordination in virtual time")
+@Suite("Coordination in virtual time", .slow)
 struct CoordinationSimulation {
   @Test("Whatever befalls a fleet, no task is lost, each has one result, waits are bounded, and then all drains")
   func faults() async {

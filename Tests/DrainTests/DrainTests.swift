@@ -1,3 +1,4 @@
+import SlowTests
 import TestSupport
 import Testing
 
@@ -12,7 +13,7 @@ private let seeds: Range<UInt64> = 0..<(getenv("SWARMSCALE_DRAIN_SEEDS").flatMap
 
 private let stuckSeeds = 0..<max(seeds.upperBound / 5, 12)
 
-@Suite("Scale-downs in virtual time")
+@Suite("Scale-downs in virtual time", .slow)
 struct DrainTests {
   @Test("No scale-down loses work, whatever befalls it, and the fleet comes down", arguments: seeds)
   func nothingLost(seed: UInt64) async throws {

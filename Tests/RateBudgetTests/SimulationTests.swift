@@ -1,6 +1,7 @@
 import BudgetSimulation
 import Foundation
 import RateBudget
+import SlowTests
 import Testing
 
 /// Closed loops against an upstream that was written independently, with the gates of the issue, each over several seeds:
@@ -19,7 +20,7 @@ import Testing
 /// budget can't know sizes beforehand it is 210 s.
 ///
 /// `SWARMSCALE_BUDGET_SEEDS=40 swift test --filter SimulationTests` runs more seeds.
-@Suite struct SimulationTests {
+@Suite(.slow) struct SimulationTests {
   typealias Settings = FleetSimulation.Settings
 
   /// The seeds of each case: 1 and 2, or 1 to the number in the environment.

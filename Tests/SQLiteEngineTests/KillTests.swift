@@ -2,6 +2,7 @@ import CoordinationEngine
 import Foundation
 import LocalEngine
 import SQLiteEngine
+import SlowTests
 import TaskQueue
 import TestSupport
 import Testing
@@ -31,7 +32,7 @@ private struct Acknowledged {
   }
 }
 
-@Suite(.serialized) struct KillTests {
+@Suite(.slow, .serialized) struct KillTests {
   /// More seeds: SWARMSCALE_KILL_SEEDS.
   static let seeds = 0..<(ProcessInfo.processInfo.environment["SWARMSCALE_KILL_SEEDS"].flatMap { Int($0) } ?? 4)
 

@@ -1,4 +1,5 @@
 import KubernetesCore
+import SlowTests
 import Testing
 
 @testable import ScalingDecision
@@ -63,7 +64,7 @@ struct HPAPassVectorTests {
   /// What the vectors above show nothing of, and their variations must.
   private static let onlyVaried: [PassReason] = [.pass(.stale), .pass(.ownZero), .pass(.sharedPods)]
 
-  @Test("Variations of the passes write what the model says, whatever goes wrong between them", arguments: kinds)
+  @Test("Variations of the passes write what the model says, whatever goes wrong between them", .slow, arguments: kinds)
   func variations(_ kind: Kind) throws {
     var random = Seeded(UInt64(kind.passes))
     let all = Set(PassReason.allCases)

@@ -1,11 +1,12 @@
 import KubernetesCore
+import SlowTests
 import Testing
 
 @testable import ScalingDecision
 
 @Suite("What holds for every input")
 struct PropertyTests {
-  @Test("After each change the predicted utilisation is inside the band, for 5–100 workers and 1–400 %")
+  @Test("After each change the predicted utilisation is inside the band, for 5–100 workers and 1–400 %", .slow)
   func inBand() {
     for count in 5...100 {
       let workers = Fleet.ready(count)
@@ -20,7 +21,7 @@ struct PropertyTests {
     }
   }
 
-  @Test("A change is never followed by another one under the same load", arguments: [1, 5])
+  @Test("A change is never followed by another one under the same load", .slow, arguments: [1, 5])
   func noFlapping(minimum: Int) {
     for count in 5...100 {
       for percent in Int64(1)...400 {
@@ -112,7 +113,7 @@ struct PropertyTests {
     }
   }
 
-  @Test("An unconfirmed collapse holds what the last believed number asked for; nothing else depends on that")
+  @Test("An unconfirmed collapse holds what the last believed number asked for; nothing else depends on that", .slow)
   func collapsesHoldTheLastDemand() throws {
     var held = 0
     for seed in UInt64(1)...200 {

@@ -1,5 +1,6 @@
 import KubernetesCore
 import ScalingDecision
+import SlowTests
 import Testing
 
 @testable import StatusPage
@@ -152,7 +153,7 @@ enum Scene {
     #expect(model.forgottenRevision > 0)
   }
 
-  @Test("With 1,000 autoscalers, 100 budgets and everything changing all the time it takes at most 1 MB")
+  @Test("With 1,000 autoscalers, 100 budgets and everything changing all the time it takes at most 1 MB", .slow)
   func bounds() throws {
     var model = PageModel()
     let names = (0..<1000).map { Scene.key("fleet-with-a-long-name-\($0)", in: "namespace-of-team-\($0 % 40)") }
@@ -178,7 +179,7 @@ enum Scene {
     #expect(model.decisions.entries.count > 50)
   }
 
-  @Test("A few fleets keep hundreds of points and whole records, in the same megabyte")
+  @Test("A few fleets keep hundreds of points and whole records, in the same megabyte", .slow)
   func fewFleets() throws {
     var model = PageModel()
     let key = Scene.key("reviewers")

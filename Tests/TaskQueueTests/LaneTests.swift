@@ -1,3 +1,4 @@
+import SlowTests
 import Testing
 
 @testable import TaskQueue
@@ -309,7 +310,7 @@ private struct LaneLoad {
 }
 
 @Suite struct LanePropertyTests {
-  @Test("Whatever the mix, high waits no longer than normal on average", arguments: [70, 85, 95, 110, 150, 200])
+  @Test("Whatever the mix, high waits no longer than normal on average", .slow, arguments: [70, 85, 95, 110, 150, 200])
   func highBeforeNormal(load: Int) throws {
     var (high, normal) = (Duration.zero, Duration.zero)
     for seed in 0..<4 {
@@ -349,7 +350,7 @@ private struct LaneLoad {
 
   @Test(
     "The loads of the design: critical waits a claim, high before normal before bulk, and bulk gets its 4 %",
-    arguments: [90, 110, 200])
+    .slow, arguments: [90, 110, 200])
   func design(load: Int) throws {
     let mix = LaneCounts(critical: 2, high: 18, normal: 40, bulk: 40)
     var run = LaneLoad(dice: Dice(state: 5), mix: mix, load: load)

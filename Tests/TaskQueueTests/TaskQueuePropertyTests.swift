@@ -1,3 +1,4 @@
+import SlowTests
 import Testing
 
 @testable import TaskQueue
@@ -162,7 +163,7 @@ private struct QueueSimulation {
 @Suite struct TaskQueuePropertyTests {
   @Test(
     "With crashes, late results and everything said twice no task is lost, each has one result, and all drains",
-    arguments: 0..<50)
+    .slow, arguments: 0..<50)
   func simulation(seed: Int) throws {
     var simulation = QueueSimulation(seed: UInt64(seed))
     for _ in 0..<400 { try simulation.step() }

@@ -1,5 +1,6 @@
 import Foundation
 import NATSTestSupport
+import SlowTests
 import TestSupport
 import Testing
 
@@ -43,7 +44,7 @@ private struct Heard {
 }
 
 /// Agents that are killed at any moment: SIGKILL, and on SQLite the engine goes with them.
-@Suite(.serialized, .timeLimit(.minutes(10))) struct KillTests {
+@Suite(.slow, .serialized, .timeLimit(.minutes(10))) struct KillTests {
   /// More seeds: SWARMSCALE_KILL_SEEDS.
   static let seeds = 0..<(ProcessInfo.processInfo.environment["SWARMSCALE_KILL_SEEDS"].flatMap { Int($0) } ?? 2)
   private static let (tasks, steps) = (6, 5)

@@ -329,4 +329,33 @@ import Testing
       }
     }
   }
+
+  @Test("Every suite with slow tests stands in scripts/test, or nothing would run them")
+  func slowTests() throws {
+    let script = try String(contentsOf: Self.root.appendingPathComponent("scripts/test"), encoding: .utf8)
+    let arrays = ["simulations", "partly_slow", "kills"].flatMap { name -> [Substring] in
+      let line = script.split(separator: "\n").first { $0.hasPrefix("\(name)=(") }
+      return line?.dropFirst(name.count + 2).prefix { $0 != ")" }.split(separator: " ") ?? []
+    }
+    #expect(arrays.count >= 10)
+    var found = 0
+    for file in Self.swiftFiles(below: "Tests") {
+      var suite: Substring = ""
+      for line in Self.lines(of: file) {
+        if let range = line.range(of: "struct "), !line.hasPrefix(" ") {
+          suite = line[range.upperBound...].prefix { $0.isLetter || $0.isNumber }
+        }
+        guard !isComment(line), line.contains(/[( ]\.slow[,)]/) else { continue }
+        // The trait of a suite may stand a line above its name.
+        if line.hasPrefix("@Suite"), !line.contains("struct ") { suite = "" }
+        found += 1
+        let target = file.deletingLastPathComponent().path.split(separator: "/")
+        #expect(
+          arrays.contains { name in
+            name.split(separator: ".").allSatisfy { $0 == suite || target.contains($0) }
+          }, "\(Self.name(of: file)): \(suite)")
+      }
+    }
+    #expect(found >= 15)
+  }
 }

@@ -57,7 +57,7 @@ struct LoopTrace {
 }
 
 let historyCases: [LoopCase] = [
-  LoopCase("D33", "a restart before each of 200 passes changes no decision") {
+  LoopCase("D33", "a restart before each of 200 passes changes no decision", isSlow: true) {
     for seed in [33, 133, 233] as [UInt64] {
       let trace = LoopTrace(seed: seed, count: 200)
       let steady = try ControllerLoop(spec: LoopTrace.spec, replicas: 20)
@@ -76,7 +76,7 @@ let historyCases: [LoopCase] = [
   },
   LoopCase(
     "D33 at the worst moment",
-    "killed between the write and its record: nobody else is blamed for it"
+    "killed between the write and its record: nobody else is blamed for it", isSlow: true
   ) {
     let trace = LoopTrace(seed: 33, count: 200)
     let steady = try ControllerLoop(spec: LoopTrace.spec, replicas: 20)
@@ -165,7 +165,7 @@ let writerCases: [LoopCase] = [
     }
     #expect(try loop.cluster.autoscaler().metadata.generation == Int64(edits.count) + 1)
   },
-  LoopCase("D38", "a dry run decides alike and writes nothing") {
+  LoopCase("D38", "a dry run decides alike and writes nothing", isSlow: true) {
     let trace = LoopTrace(seed: 38, count: 150)
     let live = try ControllerLoop(spec: LoopTrace.spec, replicas: 20)
     let dry = try ControllerLoop(

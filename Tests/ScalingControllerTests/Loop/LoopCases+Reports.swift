@@ -198,7 +198,7 @@ let budgetCases: [LoopCase] = [
     try await loop.run(until: .seconds(200))
     #expect(loop.writes == [12])
   },
-  LoopCase("D47", "the budgets of 64 autoscalers cost no request") {
+  LoopCase("D47", "the budgets of 64 autoscalers cost no request", isSlow: true) {
     var requests: [Int] = []
     for metrics in [LoopSpec.asking(), "\(LoopSpec.asking()),\(LoopSpec.budget)"] {
       let reports = ScriptedReports()

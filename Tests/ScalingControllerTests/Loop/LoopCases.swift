@@ -1,6 +1,7 @@
 import KubernetesCore
 import ScalingAPI
 import ScalingDecision
+import SlowTests
 import Testing
 
 @testable import ScalingController
@@ -13,22 +14,34 @@ import Testing
 struct LoopCase: Sendable, CustomTestStringConvertible {
   let id: String
   let situation: String
+  /// Takes many seconds.
+  let isSlow: Bool
   let check: @Sendable () async throws -> Void
   var testDescription: String { "\(id) \(situation)" }
 
-  init(_ id: String, _ situation: String, _ check: @escaping @Sendable () async throws -> Void) {
+  init(
+    _ id: String, _ situation: String, isSlow: Bool = false, _ check: @escaping @Sendable () async throws -> Void
+  ) {
     self.id = id
     self.situation = situation
+    self.isSlow = isSlow
     self.check = check
   }
 }
 
 @Suite("The cases of production trouble, through the controller's loop")
 struct LoopCaseTests {
+  static let cases = podCases + sourceCases + historyCases + writerCases + workerCases + budgetCases
+
   @Test(
     "The loop gives the right answer to each case",
-    arguments: podCases + sourceCases + historyCases + writerCases + workerCases + budgetCases)
+    arguments: cases.filter { !$0.isSlow })
   func rightAnswer(_ row: LoopCase) async throws { try await row.check() }
+
+  @Test(
+    "The loop gives the right answer to each case that takes hundreds of passes", .slow,
+    arguments: cases.filter(\.isSlow))
+  func rightAnswerInTheEnd(_ row: LoopCase) async throws { try await row.check() }
 
   @Test(
     "A resource that nobody measures is refused by a condition that says what to write",
