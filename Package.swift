@@ -640,7 +640,8 @@ let package = Package(
       name: "SwarmOrchestratorTests",
       dependencies: [
         "CoordinationCore", "CoordinationEngine", "JetStreamEngine", "LocalEngine", "NATSClient", "NATSTestSupport",
-        "SwarmOrchestrator", "TaskQueue", "orchestrator-testbed", .product(name: "Logging", package: "swift-log"),
+        "SlowTests", "SwarmOrchestrator", "TaskQueue", "orchestrator-testbed",
+        .product(name: "Logging", package: "swift-log"),
       ]),
     .testTarget(
       name: "SQLiteEngineTests",
@@ -667,7 +668,7 @@ let package = Package(
         "CoordinationAPI", "CoordinationCore", "CoordinationEngine", "JetStreamEngine", "KubernetesCore",
         "KubernetesRuntime", "NATSClient", "NATSTestSupport",
         "Observability", "RateBudget", "SidecarServer", "SwarmCoordination", "LocalEngine", "TaskCommands", "TaskQueue",
-        "TaskQueueServer", "example-local-worker", "swarmscale-sidecar",
+        "SlowTests", "TaskQueueServer", "example-local-worker", "swarmscale-sidecar",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Logging", package: "swift-log"),
         .product(name: "NIOHTTP1", package: "swift-nio"),
@@ -740,13 +741,13 @@ let package = Package(
       name: "AgentMessagesTests",
       dependencies: [
         "AgentMessages", "CoordinationEngine", "JetStreamEngine", "LocalEngine", "MessageFrames", "NATSClient",
-        "NATSTestSupport", "PayloadCompression", "TaskQueue",
+        "NATSTestSupport", "PayloadCompression", "SlowTests", "TaskQueue",
       ]),
     .testTarget(
       name: "AgentRuntimeTests",
       dependencies: [
         "AgentRuntime", "CoordinationCore", "CoordinationEngine", "EngineConformance", "JetStreamEngine", "LocalEngine",
-        "NATSClient", "NATSTestSupport", "Observability", "PayloadCompression",
+        "NATSClient", "NATSTestSupport", "Observability", "PayloadCompression", "SlowTests",
         .product(name: "Logging", package: "swift-log"),
       ]),
     .testTarget(
@@ -780,7 +781,7 @@ let package = Package(
       name: "SidecarServerTests",
       dependencies: [
         "CoordinationProtocol", "MockClaude", "MockClaudeServer", "Observability", "RateBudget", "SidecarCommand",
-        "SidecarServer", "SwarmCoordination",
+        "SidecarServer", "SlowTests", "SwarmCoordination",
         .product(name: "Logging", package: "swift-log"),
         .product(name: "NIOCore", package: "swift-nio"),
         .product(name: "NIOEmbedded", package: "swift-nio"),
@@ -793,7 +794,8 @@ let package = Package(
         "CoordinationEngine", "CoordinationProtocol", "Coordinator", "FleetCoordination", "JetStreamEngine",
         "KubernetesCore", "MockClaude", "MockClaudeServer", "NATSTestSupport", "Observability", "RateBudget",
         "LocalEngine", "SQLiteEngine", "ScalingDecision", "ScalingObservation", "TaskQueue", "TaskQueueServer",
-        "SidecarCommand", "SidecarServer", "SwarmCoordination", "TestSupport", "example-worker", "swarmscale-sidecar",
+        "SidecarCommand", "SidecarServer", "SlowTests", "SwarmCoordination", "TestSupport", "example-worker",
+        "swarmscale-sidecar",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "AsyncHTTPClient", package: "async-http-client"),
         .product(name: "Logging", package: "swift-log"),

@@ -5,6 +5,7 @@ import MessageFrames
 import NATSClient
 import NATSTestSupport
 import PayloadCompression
+import SlowTests
 import Testing
 
 @testable import AgentMessages
@@ -74,7 +75,7 @@ private func running(
   }
 }
 
-@Suite("Messages over engines", .serialized, .timeLimit(.minutes(10))) struct EngineTransportTests {
+@Suite("Messages over engines", .alone, .serialized, .timeLimit(.minutes(10))) struct EngineTransportTests {
   private static let echo = AgentMessenger.Service(limit: 64, mailbox: 10_000) { call in
     call.payload
   } stream: { call, writer in

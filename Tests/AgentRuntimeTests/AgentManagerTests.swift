@@ -2,6 +2,7 @@ import AgentRuntime
 import CoordinationCore
 import EngineConformance
 import PayloadCompression
+import SlowTests
 import Synchronization
 import Testing
 
@@ -103,7 +104,7 @@ private struct Fault: Error {}
   }
 }
 
-@Suite(.timeLimit(.minutes(10))) struct AgentManagerTests {
+@Suite(.alone, .timeLimit(.minutes(10))) struct AgentManagerTests {
   @Test("Ten times as many agents as slots run, as many at once as there are slots, and leave nothing")
   func many() async throws {
     let pod = Pod(slots: 4)

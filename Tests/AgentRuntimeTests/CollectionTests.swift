@@ -9,6 +9,7 @@ import Logging
 import NATSClient
 import NATSTestSupport
 import PayloadCompression
+import SlowTests
 import Synchronization
 import Testing
 
@@ -49,7 +50,7 @@ private func beside<Result: Sendable>(
   }
 }
 
-@Suite(.timeLimit(.minutes(10))) struct CollectionTests {
+@Suite(.alone, .timeLimit(.minutes(10))) struct CollectionTests {
   let clock = ManualEngineClock()
 
   private func collector(_ engine: any CoordinationEngine, _ name: String, reapers: [String: Collector.Reaper] = [:])

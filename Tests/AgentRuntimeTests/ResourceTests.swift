@@ -1,6 +1,7 @@
 import AgentRuntime
 import CoordinationCore
 import EngineConformance
+import SlowTests
 import Testing
 
 private let mebibyte = 1 << 20
@@ -155,7 +156,7 @@ private let mebibyte = 1 << 20
   }
 }
 
-@Suite(.timeLimit(.minutes(10))) struct ResourceManagerTests {
+@Suite(.alone, .timeLimit(.minutes(10))) struct ResourceManagerTests {
   @Test("Who waits for memory is served in order as it becomes free, and who gives up leaves the line")
   func line() async throws {
     let pod = Pod(slots: 8)

@@ -3,11 +3,12 @@ import MockClaude
 import MockClaudeServer
 import RateBudget
 import SidecarServer
+import SlowTests
 import SwarmCoordination
 import Testing
 
 /// What the sidecar answers itself, and what never leaves it.
-@Suite struct EndpointTests {
+@Suite(.alone) struct EndpointTests {
   @Test("No key, prompt or completion reaches a log line, a metric or an answer of the sidecar's own")
   func secrets() async throws {
     let (key, token, prompt, completion) = ("sk-ant-PLANTED", "PLANTED-BEARER", "PLANTED-PROMPT", "PLANTED-COMPLETION")

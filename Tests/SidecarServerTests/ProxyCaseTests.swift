@@ -2,12 +2,13 @@ import MockClaude
 import MockClaudeServer
 import NIOCore
 import RateBudget
+import SlowTests
 import SwarmCoordination
 import Testing
 
 /// Rows of trouble with gateways, limiters and clients that concern the proxy; those of the budget's arithmetic alone are
 /// in RateBudgetTests.
-@Suite struct ProxyCaseTests {
+@Suite(.alone) struct ProxyCaseTests {
   // MARK: Retries
 
   @Test("P13 an upstream 429 with retry-after 2, then 200: the client sees only the 200")

@@ -3,12 +3,13 @@ import NIOCore
 import NIOEmbedded
 import NIOHTTP1
 import SidecarServer
+import SlowTests
 import SwarmCoordination
 import Synchronization
 import Testing
 
 /// The order in which the parts of an answer come to the connection.
-@Suite("Writing answers", .timeLimit(.minutes(10))) struct ResponseWriterTests {
+@Suite("Writing answers", .alone, .timeLimit(.minutes(10))) struct ResponseWriterTests {
   /// A connection whose client doesn't read: what is written stays written, and is never done.
   private final class StalledClient: ChannelOutboundHandler, Sendable {
     typealias OutboundIn = ResponsePart

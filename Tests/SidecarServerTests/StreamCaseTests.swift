@@ -2,11 +2,12 @@ import MockClaude
 import MockClaudeServer
 import NIOCore
 import RateBudget
+import SlowTests
 import SwarmCoordination
 import Testing
 
 /// Rows about streams and about bytes that must not change.
-@Suite struct StreamCaseTests {
+@Suite(.alone) struct StreamCaseTests {
   // MARK: Usage
 
   @Test(

@@ -14,4 +14,10 @@ extension Trait where Self == ConditionTrait {
   package static var slow: Self {
     .enabled(if: runsSlowTests, "takes many seconds: SWARMSCALE_SLOW_TESTS=1 runs it, and so does scripts/test")
   }
+
+  /// Skipped by `swift test` alone as well: its real clocks and connections are not to wait for a core beside a thousand other
+  /// tests. `scripts/test` runs its target after them, one test at a time.
+  package static var alone: Self {
+    .enabled(if: runsSlowTests, "wants the cores for itself: SWARMSCALE_SLOW_TESTS=1 runs it, and so does scripts/test")
+  }
 }

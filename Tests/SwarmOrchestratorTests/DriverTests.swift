@@ -1,11 +1,12 @@
 import CoordinationCore
 import CoordinationEngine
 import LocalEngine
+import SlowTests
 import SwarmOrchestrator
 import Synchronization
 import Testing
 
-@Suite(.serialized) struct DriverTests {
+@Suite(.alone, .serialized) struct DriverTests {
   /// Pods on an engine in memory, all by one clock, while `body` runs.
   private func withFleet(
     _ count: Int, slots: Int = 2, leaders: Int = .max, _ body: ([TestPod], TestClock, FlakyEngine) async throws -> Void

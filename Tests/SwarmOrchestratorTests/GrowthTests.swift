@@ -1,6 +1,7 @@
 import CoordinationCore
 import CoordinationEngine
 import LocalEngine
+import SlowTests
 import SwarmOrchestrator
 import Synchronization
 import TaskQueue
@@ -32,7 +33,7 @@ final class Ledger: Sendable {
   var taken: Int { state.withLock { $0.ids.count } }
 }
 
-@Suite struct GrowthTests {
+@Suite(.alone) struct GrowthTests {
   private static let queue = "reviews"
 
   private func work(_ pod: TestPod, _ clock: TestClock, _ ledger: Ledger, seed: UInt64) async {

@@ -4,6 +4,7 @@ import JetStreamEngine
 import Logging
 import NATSClient
 import NATSTestSupport
+import SlowTests
 import SwarmOrchestrator
 import Synchronization
 import TaskQueue
@@ -70,7 +71,7 @@ private final class Testbeds: Sendable {
   var done: [String] { state.withLock { $0.done.values.flatMap { $0 } } }
 }
 
-@Suite(.enabled(if: hasNATSServer), .serialized) struct JetStreamFleetTests {
+@Suite(.alone, .enabled(if: hasNATSServer), .serialized) struct JetStreamFleetTests {
   private func withEngine(
     _ url: String, domain: String? = nil, _ body: @escaping @Sendable (JetStreamEngine) async throws -> Void
   ) async throws {

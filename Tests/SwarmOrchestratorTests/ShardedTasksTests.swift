@@ -1,11 +1,12 @@
 import CoordinationCore
 import CoordinationEngine
 import LocalEngine
+import SlowTests
 import SwarmOrchestrator
 import TaskQueue
 import Testing
 
-@Suite struct ShardedTasksTests {
+@Suite(.alone) struct ShardedTasksTests {
   /// A pod whose plan says cells: shards 0 to 7 are cell 1's, 8 to 15 cell 2's.
   private func withPod(
     cell: Int = 1, transfers: [CellBalancer.Transfer] = [],

@@ -10,6 +10,7 @@ import SQLiteEngine
 import ScalingDecision
 import ScalingObservation
 import ServiceLifecycle
+import SlowTests
 import SwarmCoordination
 import Synchronization
 import TaskQueue
@@ -20,7 +21,7 @@ import class NATSTestSupport.ServerProcess
 import var NATSTestSupport.hasNATSServer
 
 /// A queue, workers that take from it, the coordinator that hears of both, and the decision that follows: nothing in between is a stand-in.
-@Suite(.serialized, .timeLimit(.minutes(10))) struct BacklogLoopTests {
+@Suite(.alone, .serialized, .timeLimit(.minutes(10))) struct BacklogLoopTests {
   @Test(
     "A backlog on JetStream makes the fleet grow, an empty queue makes it shrink; a queue counts once, whoever tells of it",
     .enabled(if: hasNATSServer))

@@ -4,11 +4,12 @@ import MockClaude
 import MockClaudeServer
 import RateBudget
 import SidecarServer
+import SlowTests
 import SwarmCoordination
 import Testing
 
 /// The sidecar and the coordinator together, over real connections.
-@Suite(.serialized, .timeLimit(.minutes(10))) struct JoinTests {
+@Suite(.alone, .serialized, .timeLimit(.minutes(10))) struct JoinTests {
   @Test("P25: two sidecars go on when the coordinator dies, and return to the one that follows")
   func coordinatorRestarts() async throws {
     try await MockClaudeServer.withServer(configuration: quickMock()) { mock in

@@ -6,6 +6,7 @@ import MockClaude
 import MockClaudeServer
 import RateBudget
 import SidecarCommand
+import SlowTests
 import SwarmCoordination
 import Testing
 
@@ -16,7 +17,7 @@ import Testing
 #endif
 
 /// `swarmscale-sidecar` and `example-worker` themselves, as processes.
-@Suite(.serialized, .timeLimit(.minutes(10))) struct ProgramTests {
+@Suite(.alone, .serialized, .timeLimit(.minutes(10))) struct ProgramTests {
   /// A running program.
   private struct Program {
     let process: Process

@@ -3,6 +3,7 @@ import Coordinator
 import MockClaude
 import MockClaudeServer
 import RateBudget
+import SlowTests
 import SwarmCoordination
 import TestSupport
 import Testing
@@ -10,7 +11,7 @@ import Testing
 @testable import example_worker
 
 /// The library as a worker uses it, and the example.
-@Suite(.serialized, .timeLimit(.minutes(10))) struct SwarmTests {
+@Suite(.alone, .serialized, .timeLimit(.minutes(10))) struct SwarmTests {
   @Test("The example answers every question, alone and in a fleet")
   func example() async throws {
     try await MockClaudeServer.withServer(configuration: quickMock()) { mock in

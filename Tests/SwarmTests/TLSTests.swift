@@ -1,12 +1,13 @@
 import CoordinationProtocol
 import Coordinator
 import Foundation
+import SlowTests
 import SwarmCoordination
 import TestSupport
 import Testing
 
 /// The link over TLS, with an authority made for the test.
-@Suite(.serialized, .timeLimit(.minutes(10))) struct TLSTests {
+@Suite(.alone, .serialized, .timeLimit(.minutes(10))) struct TLSTests {
   /// Makes certificates: `server` for 127.0.0.1, `named` for kubernetes.default.svc alone, both by `ca`; `other-ca`.
   private static func withCertificates(_ body: (_ folder: String) async throws -> Void) async throws {
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("swarm-\(UUID().uuidString)")

@@ -7,6 +7,7 @@ import KubernetesCore
 import Logging
 import NATSTestSupport
 import Observability
+import SlowTests
 import SwarmCoordination
 import Testing
 
@@ -123,7 +124,7 @@ private final class Gate: Sendable {
 }
 
 /// The parts of the library joined up, as a worker uses them: over a server, over a sidecar, and on NATS.
-@Suite("Workers together", .serialized, .timeLimit(.minutes(10)))
+@Suite("Workers together", .alone, .serialized, .timeLimit(.minutes(10)))
 struct JoinedTests {
   @Test("Agents of two workers ask one another, answer in parts, and hear a topic", arguments: Place.Kind.here)
   fileprivate func converse(_ kind: Place.Kind) async throws {

@@ -5,6 +5,7 @@ import Logging
 import NATSClient
 import NATSTestSupport
 import NIOHTTP1
+import SlowTests
 import SwarmCoordination
 import TaskQueue
 import TaskQueueServer
@@ -111,7 +112,7 @@ final class Program: Sendable {
   }
 }
 
-@Suite("Tasks on NATS, by URL", .serialized, .enabled(if: hasNATSServer), .timeLimit(.minutes(10)))
+@Suite("Tasks on NATS, by URL", .alone, .serialized, .enabled(if: hasNATSServer), .timeLimit(.minutes(10)))
 struct NATSTests {
   @Test("A worker whose SWARMSCALE_TASKS is nats:// has the engine itself, and works as with a server")
   func works() async throws {

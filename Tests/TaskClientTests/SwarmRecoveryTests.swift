@@ -1,13 +1,14 @@
 import CoordinationEngine
 import Foundation
 import LocalEngine
+import SlowTests
 import SwarmCoordination
 import Synchronization
 import TaskQueue
 import Testing
 
 /// Steps, checkpoints and results that survive their worker, through the library and against the real server.
-@Suite("Tasks that go on where they were", .timeLimit(.minutes(10))) struct SwarmRecoveryTests {
+@Suite("Tasks that go on where they were", .alone, .timeLimit(.minutes(10))) struct SwarmRecoveryTests {
   private struct Review: Codable, Equatable, Sendable { var files: [String] = [] }
   private struct Lost: Error {}
 

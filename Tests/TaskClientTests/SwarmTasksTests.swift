@@ -1,13 +1,14 @@
 import Foundation
 import KubernetesRuntime
 import LocalEngine
+import SlowTests
 import SwarmCoordination
 import TaskQueue
 import TaskQueueServer
 import Testing
 
 /// The library's side of a queue of tasks, against the real server.
-@Suite("Tasks of the library", .timeLimit(.minutes(10))) struct SwarmTasksTests {
+@Suite("Tasks of the library", .alone, .timeLimit(.minutes(10))) struct SwarmTasksTests {
   @Test("Tasks are submitted and worked on, as many at once as there are slots, each once")
   func works() async throws {
     try await QueueRig.with { rig in

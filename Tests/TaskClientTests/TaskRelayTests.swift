@@ -6,13 +6,14 @@ import NIOHTTP1
 import Observability
 import RateBudget
 import SidecarServer
+import SlowTests
 import SwarmCoordination
 import TaskQueue
 import TaskQueueServer
 import Testing
 
 /// The sidecar's `/v1/tasks` in front of the real queue, over real connections.
-@Suite("Tasks through the sidecar", .timeLimit(.minutes(10))) struct TaskRelayTests {
+@Suite("Tasks through the sidecar", .alone, .timeLimit(.minutes(10))) struct TaskRelayTests {
   /// A sidecar, and a worker that speaks HTTP with it.
   struct Sidecar: Sendable {
     let pool: AgentPool
