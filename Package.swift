@@ -585,7 +585,7 @@ let package = Package(
         .product(name: "Logging", package: "swift-log"),
       ]),
     .testTarget(name: "TaskQueueTests", dependencies: ["SlowTests", "TaskQueue"]),
-    .testTarget(name: "CoordinationCoreTests", dependencies: ["CoordinationCore"]),
+    .testTarget(name: "CoordinationCoreTests", dependencies: ["CoordinationCore", "SlowTests"]),
     .testTarget(
       name: "CoordinationSimulation", dependencies: ["CoordinationCore", "PriorityQueue", "SlowTests", "TaskQueue"]),
     .target(

@@ -1,3 +1,4 @@
+import SlowTests
 import Testing
 
 @testable import CoordinationCore
@@ -6,7 +7,8 @@ private func at(_ seconds: Int) -> Duration { .seconds(seconds) }
 
 @Suite struct CellMapTests {
   @Test(
-    "Whatever the fleet does, each pod is in one cell, no cell is above its limit, and few pods move", arguments: 0..<15
+    "Whatever the fleet does, each pod is in one cell, no cell is above its limit, and few pods move", .slow,
+    arguments: 0..<15
   )
   func properties(seed: Int) {
     var dice = Dice(state: UInt64(seed))

@@ -1,4 +1,5 @@
 import CoordinationCore
+import SlowTests
 import Testing
 
 private func at(_ seconds: Int) -> Duration { .seconds(seconds) }
@@ -156,7 +157,7 @@ extension CircuitBreaker {
 
   @Test(
     "Of a dependency that is down, for seconds or for hours, at most five calls and those in flight are lost, and it closes 60 s and two calls after its repair at the latest",
-    arguments: 0..<60)
+    .slow, arguments: 0..<60)
   func leak(seed: Int) {
     var dice = Dice(state: UInt64(seed))
     var breaker = CircuitBreaker()

@@ -1,4 +1,5 @@
 import CoordinationCore
+import SlowTests
 import Testing
 
 private func at(_ seconds: Int) -> Duration { .seconds(seconds) }
@@ -159,7 +160,7 @@ private struct Election {
 @Suite struct LeaderCandidateTests {
   @Test(
     "Whatever is lost and whoever stops, no two lead by the clock at a time, epochs rise, and one leads within three leases of calm",
-    arguments: 0..<40)
+    .slow, arguments: 0..<40)
   func election(seed: Int) {
     var election = Election(seed: UInt64(seed), count: 3)
     for _ in 0..<6_000 {

@@ -1,4 +1,5 @@
 import CoordinationCore
+import SlowTests
 import Testing
 
 private func at(_ milliseconds: Int) -> Duration { .milliseconds(milliseconds) }
@@ -125,7 +126,7 @@ private func at(_ milliseconds: Int) -> Duration { .milliseconds(milliseconds) }
     #expect(collector.counts.resources == 1)
   }
 
-  @Test("C17: 100,000 agents leave nothing behind, and no blob in use is deleted")
+  @Test("C17: 100,000 agents leave nothing behind, and no blob in use is deleted", .slow)
   func residue() {
     var dice = Dice(state: 1)
     var policy = GarbageCollector.Policy()

@@ -1,4 +1,5 @@
 import KubernetesCore
+import SlowTests
 import Testing
 
 @testable import ScalingDecision
@@ -154,7 +155,7 @@ struct HostileInputTests {
     }
   }
 
-  @Test("Extreme numbers neither trap nor leave the bounds", arguments: UInt64(0)..<40)
+  @Test("Extreme numbers neither trap nor leave the bounds", .slow, arguments: UInt64(0)..<40)
   func extremes(seed: UInt64) throws {
     var source = Source(random: Seeded(seed))
     for round in 0..<100 {

@@ -151,7 +151,7 @@ struct PropertyTests {
     #expect(held > 100, "\(held) steps held less than all workers")
   }
 
-  @Test("A restart at each step changes no decision", arguments: UInt64(1)...20)
+  @Test("A restart at each step changes no decision", .slow, arguments: UInt64(1)...20)
   func restart(seed: UInt64) throws {
     let faults = try restartFaults(seed: seed, steps: 200)
     #expect(faults.isEmpty, "\(faults.prefix(3))")

@@ -370,7 +370,7 @@ private struct LaneLoad {
     #expect(outcome.started.bulk * 100 >= 4 * outcome.started.total, "\(words)")
   }
 
-  @Test("Reserved slots make the critical wait shorter by far, also in overload", arguments: [90, 110, 200])
+  @Test("Reserved slots make the critical wait shorter by far, also in overload", .slow, arguments: [90, 110, 200])
   func reserved(load: Int) throws {
     let mix = LaneCounts(critical: 2, high: 18, normal: 40, bulk: 40)
     var with = LaneLoad(dice: Dice(state: 9), mix: mix, load: load)

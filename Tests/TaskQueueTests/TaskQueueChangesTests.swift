@@ -1,3 +1,4 @@
+import SlowTests
 import Testing
 
 @testable import TaskQueue
@@ -32,7 +33,8 @@ private struct WrittenQueue {
 }
 
 @Suite struct TaskQueueChangesTests {
-  @Test("A queue that was written down and restored after each step behaves as one that went on", arguments: 0..<20)
+  @Test(
+    "A queue that was written down and restored after each step behaves as one that went on", .slow, arguments: 0..<20)
   func restored(seed: Int) throws {
     var limits = TaskQueueLimits()
     limits.rememberedResults = 20
